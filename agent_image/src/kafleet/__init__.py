@@ -1,0 +1,1 @@
+"""Kafleet for agent developers."""

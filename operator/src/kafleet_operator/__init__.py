@@ -1,0 +1,1 @@
+"""Kafleet's operator: reads resources, makes topics and Deployments, reports."""

@@ -1,0 +1,37 @@
+"""Every error the operator raises on purpose. Each carries the condition reason that a user will read."""
+
+from __future__ import annotations
+
+
+class KafleetError(Exception):
+    """Something a condition can say. `reason` is one of the reasons in the API reference."""
+
+    reason = "InternalError"
+
+
+class InvalidSpec(KafleetError):
+    """The resource cannot be understood; the message names the field and the way out."""
+
+    reason = "InvalidSpec"
+
+
+class KafkaUnreachable(KafleetError):
+    """No broker answered in time."""
+
+    reason = "KafkaUnreachable"
+
+
+class NotAuthorized(KafleetError):
+    """Kafka or the API server refused the operator's credentials or rights."""
+
+    reason = "NotAuthorized"
+
+
+class NameConflict(KafleetError):
+    """A Kubernetes object of that name belongs to somebody else."""
+
+    reason = "NameConflict"
+
+
+class ApiUnavailable(KafleetError):
+    """The API server did not answer, or not with sense."""

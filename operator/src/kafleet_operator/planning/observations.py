@@ -1,0 +1,75 @@
+"""What was seen of the world before planning. A failed read is `Unknown`: never absent, never zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kafleet_operator.planning.fleets import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A read that failed; `reason` is a condition reason (`KafkaUnreachable`, `NotAuthorized`, …)."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """An existing topic. `overrides` are only the topic's own dynamic overrides, not inherited values."""
+
+    name: str
+    id: str
+    partitions: int
+    replication_factor: int
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """Offsets of one partition of a group's input. `committed` is None where the group never committed."""
+
+    topic: str
+    partition: int
+    start: int
+    end: int
+    committed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """A consumer group; `state` is Kafka's name for it (Stable, Empty, Dead, Assigning, Reconciling)."""
+
+    name: str
+    state: str
+    members: int
+    partitions: tuple[PartitionState, ...] = ()
+    is_assigned: bool = False  # every input partition has a member
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One look at everything a fleet touches.
+
+    * `topics`: by topic name; None means seen to be absent.
+    * `groups`: by group name.
+    * `dead_letters`: records lying in each dead-letter topic, by topic name.
+    * `objects`: owned Kubernetes objects as last seen, by (kind, name), status included.
+    * `foreign`: names that objects of other owners hold, with who holds them, by (kind, name).
+    * `references`: content hash of each referenced object, by (kind, name); None means it does not exist.
+    * `claims`: topics that other living resources claim, with the owner in words, by topic name.
+    """
+
+    topics: Mapping[str, TopicState | None] | Unknown
+    groups: Mapping[str, GroupState | Unknown] = field(default_factory=dict)
+    dead_letters: Mapping[str, int | Unknown] = field(default_factory=dict)
+    objects: Mapping[tuple[str, str], Json] = field(default_factory=dict)
+    pods: tuple[Json, ...] = ()
+    foreign: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    references: Mapping[tuple[str, str], str | Unknown | None] = field(default_factory=dict)
+    claims: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,93 @@
+"""A plan is what to do next and why; an outcome is what came of it. Neither knows how it is carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kafleet_operator.planning.fleets import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A wish that cannot be granted: the condition it falsifies, its reason, and the way out in words."""
+
+    condition: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateTopic:
+    name: str
+    partitions: int
+    replication_factor: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GrowTopic:
+    name: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureTopic:
+    """Set overrides, and reset those in `reset` to the broker's default."""
+
+    name: str
+    set: Mapping[str, str]
+    reset: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A topic name this resource holds, as recorded in `status.topics` before the topic is created.
+
+    `id` is empty until the topic was seen to exist; `is_created` tells a topic that we made from one that was
+    adopted or is not managed.
+    """
+
+    role: str
+    name: str
+    id: str = ""
+    partitions: int | None = None
+    is_created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps of one reconcile, in the order of the fields; `notes` say why, for logs and golden tests."""
+
+    claims: tuple[Claim, ...] = ()
+    create_topics: tuple[CreateTopic, ...] = ()
+    grow_topics: tuple[GrowTopic, ...] = ()
+    configure_topics: tuple[ConfigureTopic, ...] = ()
+    apply_objects: tuple[Json, ...] = ()
+    delete_objects: tuple[tuple[str, str], ...] = ()
+    delete_groups: tuple[str, ...] = ()
+    delete_topics: tuple[tuple[str, str], ...] = ()  # (name, id): deleted only while the id is still that
+    release: bool = False  # nothing is left to clean up: drop the finalizer
+    refusals: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One step that failed; `subject` names the topic or object, `reason` is a condition reason."""
+
+    subject: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a plan: failures side by side with what worked."""
+
+    created_topics: Mapping[str, str] = field(default_factory=dict)  # name → topic id
+    applied: Mapping[tuple[str, str], Json] = field(default_factory=dict)  # as the API server returned them
+    failures: tuple[Failure, ...] = ()
