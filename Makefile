@@ -10,6 +10,14 @@ export PYTHONSAFEPATH := 1
 CACHE := $(or $(KAFLEET_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kafleet)
 UV = $(shell local/ensure-uv)
 BIN := .venv/bin
+STARTED := $(shell date +%s)
+
+# Suites run one after the other and the first red one ends the run, whatever -j says.
+.NOTPARALLEL:
+
+# $(call suite,name,command): announce, run, and say how long it took, red or green.
+suite = @echo "=== $(1)"; SECONDS=0; code=0; { $(2); } || code=$$?; \
+	echo "=== $(1): $$([ $$code = 0 ] && echo passed || echo failed) in $$SECONDS s"; exit $$code
 
 .PHONY: help
 help: ## show this list
@@ -30,3 +38,41 @@ lock: ## resolve dependencies anew and write the three requirements.lock files
 	$(UV) export --quiet --no-emit-workspace --group dev --output-file requirements.lock
 	$(UV) export --quiet --no-emit-workspace --no-dev --package kafleet-operator --output-file operator/requirements.lock
 	$(UV) export --quiet --no-emit-workspace --no-dev --package kafleet --output-file agent_image/requirements.lock
+
+.PHONY: check
+check: lint types unit ## everything that needs no cluster: lint, types, unit and convergence tests
+	@echo "=== check: passed in $$(( $$(date +%s) - $(STARTED) )) s"
+
+.PHONY: lint
+lint: .venv/ready ## ruff's rules, its format, and the layers
+	$(call suite,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo)
+
+.PHONY: format
+format: .venv/ready ## rewrite the sources as ruff wants them
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: .venv/ready ## mypy, strict, tests included
+	$(call suite,types,$(BIN)/mypy operator agent_image tests local examples)
+
+.PHONY: unit
+unit: .venv/ready ## unit and convergence tests
+	$(call suite,unit,$(BIN)/pytest tests/unit)
+	$(call suite,convergence,$(BIN)/pytest tests/convergence)
+
+.PHONY: integration
+integration: .venv/ready ## tests against a real API server and a real broker, without kubelet
+	$(call suite,integration,$(BIN)/pytest tests/integration)
+
+.PHONY: chart
+chart: .venv/ready ## the Helm chart: lint, templates, schema, documentation
+	$(call suite,chart,$(BIN)/pytest tests/chart)
+
+.PHONY: e2e
+e2e: .venv/ready cluster-up ## tests through the chart on the local cluster
+	$(call suite,e2e,$(BIN)/pytest tests/e2e)
+
+.PHONY: test
+test: check integration chart e2e ## everything: what CI runs
+	@echo "=== test: passed in $$(( $$(date +%s) - $(STARTED) )) s"
