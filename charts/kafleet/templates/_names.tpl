@@ -1,0 +1,41 @@
+{{- define "kafleet.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "kafleet.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "kafleet.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "kafleet.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Cluster-scoped names carry the namespace: two releases of one name may live in two namespaces. */ -}}
+{{- define "kafleet.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "kafleet.fullname" .) -}}
+{{- end -}}
+
+{{- define "kafleet.serviceAccountName" -}}
+{{- default (ternary (include "kafleet.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "kafleet.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "kafleet.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "kafleet.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "kafleet.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- /* An image reference; takes a dict of the root context, the image's values and their name. */ -}}
+{{- define "kafleet.image" -}}
+{{- $missing := printf "%s.repository is required: no image is published yet; build and push one and name it, as docs/getting-started.md says" .name -}}
+{{- printf "%s:%s" (required $missing .image.repository) (default .root.Chart.AppVersion .image.tag) -}}
+{{- end -}}
