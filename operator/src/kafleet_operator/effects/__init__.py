@@ -1,0 +1,17 @@
+"""Everything that reads or changes the world: the API server and Kafka. Nothing here decides what should be.
+
+Rights it needs, in the namespaces it serves; the chart grants exactly these:
+
+| group | resource | verbs | for |
+| --- | --- | --- | --- |
+| kafleet.dev | agentgroups | get list watch patch | reading the wish; setting and dropping our finalizer |
+| kafleet.dev | agentgroups/status | patch | status, written by server-side apply |
+| kafleet.dev | agentgroups/finalizers | update | owner references that block deletion, where the cluster enforces the right |
+| apps | deployments | get list watch create patch delete | a lane's agents |
+| (core) | configmaps | get list watch create patch delete | lane files; reading the code that users reference |
+| (core) | serviceaccounts | get list watch create patch delete | a lane's identity |
+| (core) | pods | list watch | whether agents run |
+| events.k8s.io | events | create | one Event a transition |
+
+Nothing is needed for secrets, namespaces, leases or custom resource definitions.
+"""
