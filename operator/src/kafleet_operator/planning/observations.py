@@ -21,13 +21,18 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """An existing topic. `overrides` are only the topic's own dynamic overrides, not inherited values."""
+    """An existing topic.
+
+    `overrides` are only the topic's own dynamic overrides, not inherited values; `max_message_bytes` is the
+    value in force, inherited or not.
+    """
 
     name: str
     id: str
     partitions: int
     replication_factor: int
     overrides: Mapping[str, str] = field(default_factory=dict)
+    max_message_bytes: int = 1_048_588  # Kafka's own default
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Observed:
     """One look at everything a fleet touches.
 
     * `topics`: by topic name; None means seen to be absent.
-    * `groups`: by group name.
+    * `groups`: by group name; a group that does not exist has the state Dead.
     * `dead_letters`: records lying in each dead-letter topic, by topic name.
     * `objects`: owned Kubernetes objects as last seen, by (kind, name), status included.
     * `foreign`: names that objects of other owners hold, with who holds them, by (kind, name).

@@ -74,6 +74,20 @@ class Plan:
     refusals: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing to do: no step is left; claims, refusals and notes are no steps."""
+        return not (
+            self.create_topics
+            or self.grow_topics
+            or self.configure_topics
+            or self.apply_objects
+            or self.delete_objects
+            or self.delete_groups
+            or self.delete_topics
+            or self.release
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
