@@ -1,0 +1,22 @@
+"""The local Kafka: its jars, and its manifest applied to whichever cluster is there."""
+
+from pathlib import Path
+
+from localcluster import caching, programs
+from localcluster.paths import CACHE, LOCAL
+from localcluster.programs import run, step
+
+POM = LOCAL / "kafka" / "pom.xml"
+# Pinned, because Maven would otherwise ask for whatever its own version calls the default.
+COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies"
+
+
+def jars() -> Path:
+    """Return the folder of the broker's jars, fetching them with Maven if it is not in the cache."""
+    return caching.cached(CACHE / "kafka" / caching.key_of([POM]), fetch)
+
+
+def fetch(folder: Path) -> None:
+    programs.install({"mvn": "maven", "java": "default-jre-headless"})
+    with step("fetching Kafka with Maven", "15 s, a minute the first time"):
+        run(*("mvn", "-B", "-q", "-f", POM, COPY, f"-DoutputDirectory={folder}", "-DincludeScope=runtime"))
