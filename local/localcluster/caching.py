@@ -1,4 +1,4 @@
-"""Folders in the cache, each named after the hash of all that went into it, so that what is there is right."""
+"""Folders in the cache, each named after the hash of all that went into it: what is there is right."""
 
 import hashlib
 import shutil

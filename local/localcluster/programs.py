@@ -1,4 +1,4 @@
-"""Running other programs, and saying what takes long; results go to stdout, everything said goes to stderr."""
+"""Running other programs, and saying on stderr what is going on; stdout is for results."""
 
 import contextlib
 import fcntl
@@ -78,7 +78,7 @@ def succeeds(*argv: str | Path) -> bool:
 
 
 def install(needed: Mapping[str, str]) -> None:
-    """Install the Debian packages of programs or files that are missing: `needed` maps each to its package."""
+    """Install with apt what is missing: `needed` maps a program or a file to its Debian package."""
     wanted = {package for name, package in needed.items() if not (shutil.which(name) or Path(name).exists())}
     if not wanted:
         return
