@@ -12,8 +12,8 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* Cluster-scoped names carry the namespace: two releases of one name may live in two namespaces. */ -}}
-{{- define "kafleet.clusterName" -}}
+{{- /* Roles carry the namespace of the release: two releases of one name may live in two namespaces. */ -}}
+{{- define "kafleet.roleName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "kafleet.fullname" .) -}}
 {{- end -}}
 

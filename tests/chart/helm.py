@@ -1,0 +1,69 @@
+"""Runs the real Helm on the real chart; no cluster is touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Json = dict[str, Any]
+
+REPOSITORY = Path(__file__).parents[2]
+CHART = REPOSITORY / "charts" / "kafleet"
+
+REQUIRED: Json = {
+    "image": {"repository": "registry.test/operator", "tag": "1"},
+    "agentImage": {"repository": "registry.test/agent", "tag": "2"},
+    "kafka": {"bootstrapServers": "kafka.kafka.svc:9092"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a release would apply."""
+
+    objects: list[Json]
+
+    def of(self, kind: str) -> list[Json]:
+        """Return the objects of that kind, in the order of the output."""
+        return [item for item in self.objects if item["kind"] == kind]
+
+    def one(self, kind: str) -> Json:
+        """Return the only object of that kind."""
+        (item,) = self.of(kind)
+        return item
+
+
+@dataclass(frozen=True, slots=True)
+class Helm:
+    """Helm with a home of its own and no cluster."""
+
+    path: Path
+    home: Path
+
+    def run(self, *arguments: str, values: Json | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, with `values` on its standard input as `--values -`."""
+        return subprocess.run(
+            [self.path, *arguments, *(["--values", "-"] if values is not None else [])],
+            env={"HOME": str(self.home), "KUBECONFIG": os.devnull, "PATH": os.environ["PATH"]},
+            input=yaml.safe_dump(values) if values is not None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def template(self, values: Json, *, release: str = "kafleet") -> Rendered:
+        """Render the chart into namespace kafleet-system; fails the test with Helm's words."""
+        done = self.run("template", release, str(CHART), "--namespace", "kafleet-system", values=values)
+        assert done.returncode == 0, done.stderr
+        return Rendered([item for item in yaml.safe_load_all(done.stdout) if item])
+
+    def refusal(self, values: Json) -> str:
+        """Return Helm's words about values that must not render."""
+        done = self.run("template", "kafleet", str(CHART), values=values)
+        assert done.returncode != 0, done.stdout
+        return done.stderr

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+from chart.helm import CHART, REPOSITORY, REQUIRED, Helm, Json
+
+NAMESPACED: Json = REQUIRED | {"watch": {"namespaces": ["support", "sales"]}}
+EVERYTHING: Json = NAMESPACED | {
+    "image": {"repository": "registry.test/operator", "tag": "1", "pullPolicy": "Always"},
+    "agentImage": {"repository": "registry.test/agent", "tag": "2", "pullPolicy": "Never"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "resyncSeconds": 60,
+    "observeSeconds": 2,
+    "logLevel": "debug",
+    "resources": {"limits": {"memory": "1Gi"}},
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "podAnnotations": {"team": "platform"},
+    "podLabels": {"team": "platform"},
+    "serviceAccount": {"create": True, "name": "robot", "annotations": {"role": "kafka"}},
+    "crds": {"install": False},
+    "nameOverride": "fleets",
+    "fullnameOverride": "agents",
+}
+
+
+def pod_of(helm: Helm, values: Json) -> Json:
+    pod: Json = helm.template(values).one("Deployment")["spec"]["template"]
+    return pod
+
+
+def container_of(helm: Helm, values: Json) -> Json:
+    (container,) = pod_of(helm, values)["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def environment_of(helm: Helm, values: Json) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in container_of(helm, values)["env"]}
+
+
+@pytest.mark.parametrize("values", [REQUIRED, NAMESPACED, EVERYTHING], ids=["least", "namespaced", "all"])
+def test_chart_passes_lint(helm: Helm, values: Json) -> None:
+    done = helm.run("lint", "--strict", str(CHART), values=values)
+
+    assert done.returncode == 0, done.stdout
+    assert "missing required value" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("kafka", "kafka.bootstrapServers is required: name the brokers that agents use"),
+        ("image", "image.repository is required: no image is published yet"),
+        ("agentImage", "agentImage.repository is required: no image is published yet"),
+    ],
+)
+def test_missing_value_is_refused_with_the_way_out(helm: Helm, missing: str, message: str) -> None:
+    values = {key: value for key, value in REQUIRED.items() if key != missing}
+
+    assert message in helm.refusal(values)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"imgae": {}}, "imgae"),
+        ({"image": {"registry": "x"}}, "/image"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
+        ({"kafka": {"bootstrapServers": "kafka"}}, "/kafka/bootstrapServers"),
+        ({"kafka": {"bootstrapServers": "a:9092, b:9092"}}, "/kafka/bootstrapServers"),
+        ({"watch": {"namespaces": "support"}}, "/watch/namespaces"),
+        ({"watch": {"namespaces": ["Support"]}}, "/watch/namespaces/0"),
+        ({"watch": {"namespaces": ["a", "a"]}}, "/watch/namespaces"),
+        ({"resyncSeconds": 1}, "/resyncSeconds"),
+        ({"observeSeconds": "5"}, "/observeSeconds"),
+        ({"logLevel": "verbose"}, "/logLevel"),
+        ({"resources": {"request": {}}}, "/resources"),
+        ({"imagePullSecrets": ["registry"]}, "/imagePullSecrets/0"),
+        ({"serviceAccount": {"create": "yes"}}, "/serviceAccount/create"),
+        ({"crds": {"keep": True}}, "/crds"),
+    ],
+)
+def test_value_outside_the_schema_is_refused_by_its_path(helm: Helm, wrong: Json, path: str) -> None:
+    assert path in helm.refusal(REQUIRED | wrong)
+
+
+@pytest.mark.parametrize("servers", ["a:9092", "a.b.svc:9092,c:9093", "[fd00::1]:9092"])
+def test_broker_lists_are_taken_as_they_are(helm: Helm, servers: str) -> None:
+    environment = environment_of(helm, REQUIRED | {"kafka": {"bootstrapServers": servers}})
+
+    assert servers == environment["KAFLEET_BOOTSTRAP_SERVERS"]
+
+
+@pytest.mark.parametrize("values", [REQUIRED, EVERYTHING], ids=["least", "all"])
+def test_pod_is_restricted(helm: Helm, values: Json) -> None:
+    """The operator runs in a namespace that enforces the restricted standard, and cannot write."""
+    pod = pod_of(helm, values)["spec"]
+    (container,) = pod["containers"]
+
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "fsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
+    assert all("hostPort" not in port for port in container["ports"])
+
+
+def test_never_two_operators_at_once(helm: Helm) -> None:
+    spec = helm.template(REQUIRED).one("Deployment")["spec"]
+
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+def test_settings_reach_the_operator(helm: Helm) -> None:
+    assert environment_of(helm, EVERYTHING) == {
+        "KAFLEET_BOOTSTRAP_SERVERS": "kafka.kafka.svc:9092",
+        "KAFLEET_AGENT_IMAGE": "registry.test/agent:2",
+        "KAFLEET_AGENT_IMAGE_PULL_POLICY": "Never",
+        "KAFLEET_NAMESPACES": "support,sales",
+        "KAFLEET_RESYNC_SECONDS": "60",
+        "KAFLEET_OBSERVE_SECONDS": "2",
+        "KAFLEET_LOG_LEVEL": "debug",
+        "KAFLEET_HEALTH_PORT": "8080",
+    }
+    container = container_of(helm, EVERYTHING)
+    assert container["image"] == "registry.test/operator:1"
+    assert container["imagePullPolicy"] == "Always"
+
+
+def test_images_default_to_the_version_of_the_chart(helm: Helm) -> None:
+    values = REQUIRED | {"image": {"repository": "a/b"}, "agentImage": {"repository": "c/d"}}
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+
+    assert container_of(helm, values)["image"] == f"a/b:{version}"
+    assert environment_of(helm, values)["KAFLEET_AGENT_IMAGE"] == f"c/d:{version}"
+
+
+def test_every_probe_asks_the_operator_how_it_is(helm: Helm) -> None:
+    container = container_of(helm, REQUIRED)
+    (port,) = container["ports"]
+
+    assert str(port["containerPort"]) == environment_of(helm, REQUIRED)["KAFLEET_HEALTH_PORT"]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+
+
+def test_crds_are_the_generated_ones_kept_on_uninstall(helm: Helm) -> None:
+    generated = [yaml.safe_load(path.read_text()) for path in sorted((REPOSITORY / "crds").glob("*.yaml"))]
+    assert generated
+    for crd in generated:
+        crd["metadata"].setdefault("annotations", {})["helm.sh/resource-policy"] = "keep"
+
+    rendered = helm.template(REQUIRED).of("CustomResourceDefinition")
+
+    for crd in rendered:
+        assert crd["metadata"].pop("labels")["app.kubernetes.io/managed-by"] == "Helm"
+    assert rendered == generated
+
+
+def test_crds_can_be_left_out(helm: Helm) -> None:
+    rendered = helm.template(REQUIRED | {"crds": {"install": False}})
+
+    assert rendered.of("CustomResourceDefinition") == []
+
+
+def test_pod_labels_cannot_break_the_selector(helm: Helm) -> None:
+    labels = {"app.kubernetes.io/name": "mine", "team": "platform"}
+    spec = helm.template(REQUIRED | {"podLabels": labels}).one("Deployment")["spec"]
+
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert spec["template"]["metadata"]["labels"]["team"] == "platform"
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "name"),
+    [
+        ("kafleet", {}, "kafleet"),
+        ("prod", {}, "prod-kafleet"),
+        ("my-kafleet", {}, "my-kafleet"),
+        ("prod", {"nameOverride": "fleets"}, "prod-fleets"),
+        ("prod", {"fullnameOverride": "agents"}, "agents"),
+        ("r" * 53, {"nameOverride": "n" * 63}, "r" * 53 + "-" + "n" * 9),
+    ],
+)
+def test_names_follow_the_release(helm: Helm, release: str, values: Json, name: str) -> None:
+    rendered = helm.template(REQUIRED | values, release=release)
+
+    assert rendered.one("Deployment")["metadata"]["name"] == name
+    assert rendered.one("ServiceAccount")["metadata"]["name"] == name
+    assert rendered.one("ClusterRole")["metadata"]["name"] == f"kafleet-system:{name}"
+
+
+def test_every_object_says_what_it_belongs_to(helm: Helm) -> None:
+    for item in helm.template(NAMESPACED).objects:
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "kafleet", item
+        assert labels["app.kubernetes.io/managed-by"] == "Helm", item
+
+
+CHANGED: dict[str, Any] = {
+    "image.repository": "other",
+    "image.tag": "other",
+    "image.pullPolicy": "Always",
+    "agentImage.repository": "other",
+    "agentImage.tag": "other",
+    "agentImage.pullPolicy": "Always",
+    "imagePullSecrets": [{"name": "other"}],
+    "kafka.bootstrapServers": "other:1",
+    "watch.namespaces": ["other"],
+    "resyncSeconds": 11,
+    "observeSeconds": 11,
+    "logLevel": "debug",
+    "resources": {"limits": {"cpu": 1}},
+    "nodeSelector": {"other": "other"},
+    "tolerations": [{"key": "other"}],
+    "affinity": {"podAffinity": {}},
+    "podAnnotations": {"other": "other"},
+    "podLabels": {"other": "other"},
+    "serviceAccount.create": False,
+    "serviceAccount.name": "other",
+    "serviceAccount.annotations": {"other": "other"},
+    "crds.install": False,
+    "nameOverride": "other",
+    "fullnameOverride": "other",
+}
+
+
+@pytest.mark.parametrize("path", CHANGED)
+def test_value_has_an_effect(helm: Helm, path: str) -> None:
+    *parents, leaf = path.split(".")
+    values: Json = {key: dict(value) for key, value in REQUIRED.items()}
+    target = values
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    target[leaf] = CHANGED[path]
+
+    assert helm.template(values).objects != helm.template(REQUIRED).objects
+
+
+def test_notes_say_what_to_do_next(helm: Helm) -> None:
+    done = helm.run(
+        "install", "prod", str(CHART), "--dry-run=client", "--namespace", "agents", values=NAMESPACED
+    )
+
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.split("NOTES:\n")[1]
+    assert "watches support, sales" in notes
+    assert "kubectl -n agents rollout status deployment/prod-kafleet" in notes
+    assert "kubectl get kafleet --all-namespaces" in notes
+
+
+def test_package_carries_the_crds(helm: Helm) -> None:
+    done = helm.run("package", str(CHART), "--destination", str(helm.home))
+
+    assert done.returncode == 0, done.stderr
+    (package,) = helm.home.glob("kafleet-*.tgz")
+    names = subprocess.run(["tar", "-tzf", package], capture_output=True, text=True, check=True).stdout
+    for path in (REPOSITORY / "crds").glob("*.yaml"):
+        assert f"kafleet/files/crds/{path.name}" in names.splitlines()
