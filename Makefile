@@ -61,12 +61,17 @@ unit: .venv/ready ## unit and convergence tests
 	$(call suite,unit,$(BIN)/pytest tests/unit)
 	$(call suite,convergence,$(BIN)/pytest tests/convergence)
 
+.PHONY: binaries
+binaries: # outside the suites, whose tests have deadlines: a cold build takes many minutes
+	local/cluster build
+	local/cluster kafka-lib >/dev/null
+
 .PHONY: integration
-integration: .venv/ready ## tests against a real API server and a real broker, without kubelet
+integration: .venv/ready binaries ## tests against a real API server and a real broker, without kubelet
 	$(call suite,integration,$(BIN)/pytest tests/integration)
 
 .PHONY: chart
-chart: .venv/ready ## the Helm chart: lint, templates, schema, documentation
+chart: .venv/ready binaries ## the Helm chart: lint, templates, schema, documentation
 	$(call suite,chart,$(BIN)/pytest tests/chart)
 
 .PHONY: e2e
