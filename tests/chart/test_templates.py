@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
 
 import pytest
 import yaml
@@ -209,46 +208,6 @@ def test_every_object_says_what_it_belongs_to(helm: Helm) -> None:
         labels = item["metadata"]["labels"]
         assert labels["app.kubernetes.io/instance"] == "kafleet", item
         assert labels["app.kubernetes.io/managed-by"] == "Helm", item
-
-
-CHANGED: dict[str, Any] = {
-    "image.repository": "other",
-    "image.tag": "other",
-    "image.pullPolicy": "Always",
-    "agentImage.repository": "other",
-    "agentImage.tag": "other",
-    "agentImage.pullPolicy": "Always",
-    "imagePullSecrets": [{"name": "other"}],
-    "kafka.bootstrapServers": "other:1",
-    "watch.namespaces": ["other"],
-    "resyncSeconds": 11,
-    "observeSeconds": 11,
-    "logLevel": "debug",
-    "resources": {"limits": {"cpu": 1}},
-    "nodeSelector": {"other": "other"},
-    "tolerations": [{"key": "other"}],
-    "affinity": {"podAffinity": {}},
-    "podAnnotations": {"other": "other"},
-    "podLabels": {"other": "other"},
-    "serviceAccount.create": False,
-    "serviceAccount.name": "other",
-    "serviceAccount.annotations": {"other": "other"},
-    "crds.install": False,
-    "nameOverride": "other",
-    "fullnameOverride": "other",
-}
-
-
-@pytest.mark.parametrize("path", CHANGED)
-def test_value_has_an_effect(helm: Helm, path: str) -> None:
-    *parents, leaf = path.split(".")
-    values: Json = {key: dict(value) for key, value in REQUIRED.items()}
-    target = values
-    for parent in parents:
-        target = target.setdefault(parent, {})
-    target[leaf] = CHANGED[path]
-
-    assert helm.template(values).objects != helm.template(REQUIRED).objects
 
 
 def test_notes_say_what_to_do_next(helm: Helm) -> None:
