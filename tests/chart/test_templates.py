@@ -6,6 +6,8 @@ import pytest
 import yaml
 from chart.helm import CHART, REPOSITORY, REQUIRED, Helm, Json
 
+from kafleet_operator.settings import Settings, read_settings
+
 NAMESPACED: Json = REQUIRED | {"watch": {"namespaces": ["support", "sales"]}}
 EVERYTHING: Json = NAMESPACED | {
     "image": {"repository": "registry.test/operator", "tag": "1", "pullPolicy": "Always"},
@@ -75,7 +77,7 @@ def test_missing_value_is_refused_with_the_way_out(helm: Helm, missing: str, mes
         ({"watch": {"namespaces": "support"}}, "/watch/namespaces"),
         ({"watch": {"namespaces": ["Support"]}}, "/watch/namespaces/0"),
         ({"watch": {"namespaces": ["a", "a"]}}, "/watch/namespaces"),
-        ({"resyncSeconds": 1}, "/resyncSeconds"),
+        ({"resyncSeconds": 0}, "/resyncSeconds"),
         ({"observeSeconds": "5"}, "/observeSeconds"),
         ({"logLevel": "verbose"}, "/logLevel"),
         ({"resources": {"request": {}}}, "/resources"),
@@ -124,20 +126,25 @@ def test_never_two_operators_at_once(helm: Helm) -> None:
     assert spec["strategy"] == {"type": "Recreate"}
 
 
-def test_settings_reach_the_operator(helm: Helm) -> None:
-    assert environment_of(helm, EVERYTHING) == {
-        "KAFLEET_BOOTSTRAP_SERVERS": "kafka.kafka.svc:9092",
-        "KAFLEET_AGENT_IMAGE": "registry.test/agent:2",
-        "KAFLEET_AGENT_IMAGE_PULL_POLICY": "Never",
-        "KAFLEET_NAMESPACES": "support,sales",
-        "KAFLEET_RESYNC_SECONDS": "60",
-        "KAFLEET_OBSERVE_SECONDS": "2",
-        "KAFLEET_LOG_LEVEL": "debug",
-        "KAFLEET_HEALTH_PORT": "8080",
-    }
+def test_values_reach_the_operator(helm: Helm) -> None:
+    assert read_settings(environment_of(helm, EVERYTHING)) == Settings(
+        bootstrap_servers="kafka.kafka.svc:9092",
+        agent_image="registry.test/agent:2",
+        agent_image_pull_policy="Never",
+        namespaces=("support", "sales"),
+        resync_seconds=60,
+        observe_seconds=2,
+        log_level="debug",
+    )
     container = container_of(helm, EVERYTHING)
     assert container["image"] == "registry.test/operator:1"
     assert container["imagePullPolicy"] == "Always"
+
+
+def test_defaults_of_the_chart_are_those_of_the_operator(helm: Helm) -> None:
+    assert read_settings(environment_of(helm, REQUIRED)) == Settings(
+        bootstrap_servers="kafka.kafka.svc:9092", agent_image="registry.test/agent:2"
+    )
 
 
 def test_images_default_to_the_version_of_the_chart(helm: Helm) -> None:
