@@ -1,28 +1,80 @@
 """The subcommands of `local/cluster`: results on stdout, what is going on on stderr."""
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
-from localcluster import binaries, broker
+from localcluster import binaries, broker, native, node
+from localcluster.paths import KUBECONFIG
 from localcluster.programs import Failed, say
 
 
 def main(argv: list[str]) -> int:
-    arguments = parser().parse_args(argv)
+    if argv[:1] == ["_node"]:  # how `up` starts pid 1 of the node; not for people
+        _, state, folder, _ = argv
+        node.main(Path(state), Path(folder))
     try:
+        arguments = parser().parse_args(argv)
         return COMMANDS[arguments.command](arguments)
     except Failed as failed:
         say(f"error: {failed}")
         return 1
+    except KeyboardInterrupt:
+        say("interrupted; the same command takes up where this one was")
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="local/cluster", description="A local Kubernetes and Kafka.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="start the cluster and wait until it serves")
+    end = commands.add_parser("down", help="end the cluster and remove what it made on this machine")
+    end.add_argument("--purge", action="store_true", help="remove its data, too")
+    load = commands.add_parser("load-image", help="import image archives into the node")
+    load.add_argument("archives", metavar="TAR", nargs="+", type=Path)
+    commands.add_parser("status", help="say what runs; the exit status tells whether it serves")
+    for name, what in (("kubectl", "run kubectl on the cluster"), ("shell", "run a command inside the node")):
+        passed = commands.add_parser(name, help=what, prefix_chars="\0", add_help=False)
+        passed.add_argument("words", metavar="WORD", nargs=argparse.REMAINDER)
     commands.add_parser("build", help="build the node's programs")
     commands.add_parser("bin", help="print the folder of the node's programs, building them if need be")
     commands.add_parser("kafka-lib", help="print the folder of the broker's jars, fetching them if need be")
     return top
+
+
+def up(_: argparse.Namespace) -> int:
+    native.up()
+    print(f"export KUBECONFIG={KUBECONFIG}")
+    return 0
+
+
+def down(arguments: argparse.Namespace) -> int:
+    native.down(purge=arguments.purge)
+    return 0
+
+
+def load_image(arguments: argparse.Namespace) -> int:
+    for archive in arguments.archives:
+        native.load_image(archive)
+    return 0
+
+
+def status(_: argparse.Namespace) -> int:
+    return 0 if native.status() else 3
+
+
+def kubectl(arguments: argparse.Namespace) -> int:
+    return become([*native.kubectl_command(), *arguments.words])
+
+
+def shell(arguments: argparse.Namespace) -> int:
+    return become([*native.shell_command(), *(arguments.words or ["bash"])])
+
+
+def become(words: list[str]) -> int:
+    sys.stdout.flush()
+    os.execvp(words[0], words)  # noqa: S606 - the user's own words, no shell between
 
 
 def build(_: argparse.Namespace) -> int:
@@ -40,7 +92,14 @@ def print_kafka_lib(_: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"build": build, "bin": print_bin, "kafka-lib": print_kafka_lib}
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+COMMANDS = {
+    "up": up,
+    "down": down,
+    "load-image": load_image,
+    "status": status,
+    "kubectl": kubectl,
+    "shell": shell,
+    "build": build,
+    "bin": print_bin,
+    "kafka-lib": print_kafka_lib,
+}
