@@ -1,1 +1,64 @@
-"""Placeholder."""
+"""The operator's process: `python -m kafleet_operator`, configured by `KAFLEET_*` (see `settings.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import kopf
+
+from kafleet_operator import handlers
+from kafleet_operator.effects.api_server import connect
+from kafleet_operator.effects.kafka import connector
+from kafleet_operator.effects.views import TYPES
+from kafleet_operator.logs import configure_logs
+from kafleet_operator.reconciling import Reconciler
+from kafleet_operator.settings import InvalidSetting, Settings, read_settings
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, which end it within moments."""
+    api = await connect()
+    reconciler = Reconciler(settings, api, connector())
+    try:
+        await kopf.operator(
+            registry=handlers.registry,
+            settings=_kopf_settings(),
+            memo=kopf.Memo(reconciler=reconciler),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+        )
+    finally:
+        await api.close()
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True  # the resource definition is there once the first list succeeded
+    settings.watching.chunk_size = 500
+    for watched in TYPES.values():
+        if watched.selector:
+            settings.watching.label_selectors[watched.group, watched.version, watched.plural] = (
+                watched.selector
+            )
+    return settings
+
+
+def main() -> int:
+    """Run the operator; return the process's exit code."""
+    try:
+        settings = read_settings(os.environ)
+    except InvalidSetting as error:
+        print(error, file=sys.stderr)  # noqa: T201  there is no log without settings
+        return 2
+    configure_logs(settings.log_level)
+    asyncio.run(run(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

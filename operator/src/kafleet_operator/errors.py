@@ -35,3 +35,15 @@ class NameConflict(KafleetError):
 
 class ApiUnavailable(KafleetError):
     """The API server did not answer, or not with sense."""
+
+
+class NotFound(KafleetError):
+    """The API server has no such object."""
+
+
+class Conflict(KafleetError):
+    """The object changed, or was made again, since it was read: read it anew and decide again."""
+
+
+class Rejected(KafleetError):
+    """The API server or Kafka understood a request and refused it; its message says why."""

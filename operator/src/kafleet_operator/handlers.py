@@ -1,1 +1,54 @@
-"""Placeholder."""
+"""What kopf calls: nothing here decides or does anything, it only passes on.
+
+Only `on.event` is used: it sets no finalizer and no annotation, and says that something changed; what, the
+loop sees for itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import kopf
+
+from kafleet_operator.effects.views import TYPES
+
+if TYPE_CHECKING:
+    from kafleet_operator.reconciling import Reconciler
+
+
+registry = kopf.OperatorRegistry()
+
+
+async def pass_on(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's own arguments
+    reconciler: Reconciler = memo.reconciler
+    reconciler.saw(event["type"], dict(event["object"]))
+
+
+for watched in TYPES.values():
+    kopf.on.event(watched.group, watched.version, watched.plural, id=watched.plural, registry=registry)(
+        pass_on
+    )
+
+
+@kopf.on.startup(registry=registry)
+async def start(memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's own arguments
+    await memo.reconciler.start()
+
+
+@kopf.on.cleanup(registry=registry)
+async def stop(memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's own arguments
+    await memo.reconciler.stop()
+
+
+@kopf.on.login(registry=registry)
+def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf's own arguments
+    """Without `kubernetes.config`, whose synchronous half costs memory that nothing else needs."""
+    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
+
+@kopf.on.probe(registry=registry)
+async def is_alive(memo: kopf.Memo, **_: Any) -> bool:  # noqa: ANN401 - kopf's own arguments
+    """Fail by PermanentError: kopf answers any other exception not at all."""
+    if memo.reconciler.is_stuck():
+        raise kopf.PermanentError("reconciles are waiting and none finishes")
+    return True

@@ -6,9 +6,9 @@ Rights it needs, in the namespaces it serves; the chart grants exactly these:
 | --- | --- | --- | --- |
 | kafleet.dev | agentgroups | get list watch patch | reading the wish; setting and dropping our finalizer |
 | kafleet.dev | agentgroups/status | patch | status, written by server-side apply |
-| kafleet.dev | agentgroups/finalizers | update | owner references that block deletion, where the cluster enforces the right |
+| kafleet.dev | agentgroups/finalizers | update | owner references that block deletion |
 | apps | deployments | get list watch create patch delete | a lane's agents |
-| (core) | configmaps | get list watch create patch delete | lane files; reading the code that users reference |
+| (core) | configmaps | get list watch create patch delete | lane files; reading referenced code |
 | (core) | serviceaccounts | get list watch create patch delete | a lane's identity |
 | (core) | pods | list watch | whether agents run |
 | events.k8s.io | events | create | one Event a transition |

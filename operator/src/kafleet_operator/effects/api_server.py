@@ -1,0 +1,123 @@
+"""The one door to the Kubernetes API: plain dicts in and out, and every failure is one of our errors.
+
+The generated models are not used: they drop fields that they do not know.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from kafleet_operator.errors import ApiUnavailable, Conflict, NotAuthorized, NotFound, Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kafleet_operator.planning.fleets import Json
+
+FIELD_MANAGER: Final = "kafleet"
+TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
+JSON: Final = "application/json"
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+ERRORS: Final = {401: NotAuthorized, 403: NotAuthorized, 404: NotFound, 409: Conflict, 410: Conflict}
+TRANSIENT: Final = 429
+SERVER_ERRORS: Final = 500
+
+
+class ApiServer:
+    """Requests against one API server; paths begin with `/api` or `/apis`.
+
+    Raises `NotFound`, `Conflict`, `NotAuthorized`, `Rejected` (the request makes no sense to the server), or
+    `ApiUnavailable` (no answer, or one that may be different next time).
+    """
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        return await self._request("GET", path, query=query)
+
+    async def read_metadata(self, path: str) -> Json:
+        """Read only `metadata`: enough to know whose the object is."""
+        return await self._request("GET", path, accept=ONLY_METADATA)
+
+    async def create(self, path: str, body: Json) -> Json:
+        return await self._request("POST", path, body=body)
+
+    async def apply(self, path: str, body: Json) -> Json:
+        """Write the whole object by server-side apply, taking over fields that others set."""
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self._request("PATCH", path, query=query, body=body, content_type=APPLY)
+
+    async def merge(self, path: str, body: Json) -> Json:
+        """Patch by RFC 7396; `metadata.uid` and `metadata.resourceVersion` in it are preconditions."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request("PATCH", path, query=query, body=body, content_type=MERGE)
+
+    async def delete(self, path: str, uid: str) -> None:
+        """Delete the object if it still is the one with that uid; its dependents go in the background."""
+        body: Json = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        await self._request("DELETE", path, body=body)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> Json:
+        headers = {"Accept": accept, "Content-Type": content_type}
+        try:
+            request = await self._client.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._client.call_api(*request, _request_timeout=TIMEOUT)
+            text = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise ApiUnavailable(
+                f"the API server did not answer {method} {path}: {error or type(error).__name__}"
+            ) from error
+        if response.status >= 300:  # noqa: PLR2004  where HTTP's errors and redirections begin
+            _raise(response.status, text, f"{method} {path}")
+        try:
+            answer: Json = json.loads(text)
+        except ValueError as error:
+            raise ApiUnavailable(f"the API server's answer to {method} {path} is no JSON") from error
+        return answer
+
+
+async def connect() -> ApiServer:
+    """Connect as the pod's service account, or outside a pod as the current context of `KUBECONFIG`."""
+    configuration = Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        await config.load_kube_config(client_configuration=configuration)
+    return ApiServer(ApiClient(configuration))
+
+
+def _raise(status: int, text: bytes, what: str) -> NoReturn:
+    try:
+        message = str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = text[:200].decode(errors="replace")
+    is_transient = status == TRANSIENT or status >= SERVER_ERRORS
+    error = ApiUnavailable if is_transient else ERRORS.get(status, Rejected)
+    raise error(f"{what}: {status}: {message}")

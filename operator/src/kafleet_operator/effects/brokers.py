@@ -1,0 +1,138 @@
+"""The one door to Kafka: AdminClient's calls without blocking, and every failure is one of our errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from kafleet_operator.errors import (
+    Conflict,
+    KafkaUnreachable,
+    KafleetError,
+    NotAuthorized,
+    NotFound,
+    Rejected,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+REQUEST_SECONDS: Final = 10.0
+# After a request that nobody answered, further ones fail at once for so long.
+REST_SECONDS: Final = 3.0
+
+# The client's own errors are public; their names begin with an underscore (noqa: SLF001).
+UNREACHABLE: Final = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    KafkaError._RESOLVE,  # noqa: SLF001
+    KafkaError.REQUEST_TIMED_OUT,
+}
+UNAUTHORIZED: Final = {
+    KafkaError._AUTHENTICATION,  # noqa: SLF001
+    KafkaError._SSL,  # noqa: SLF001
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+ABSENT: Final = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+    KafkaError.UNKNOWN_TOPIC_ID,
+    KafkaError.GROUP_ID_NOT_FOUND,
+}
+
+
+class Brokers:
+    """One Kafka cluster, reached by one AdminClient that is kept as long as this object."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._servers = bootstrap_servers
+        self._complaints: deque[KafkaError] = deque(maxlen=8)
+        self._resting_until = 0.0
+        self._refusal: KafkaUnreachable | NotAuthorized = KafkaUnreachable("")
+        self._connected: AdminClient | None = None
+
+    async def call(
+        self, request: Callable[[AdminClient, float], Mapping[K, Future[V]]]
+    ) -> dict[K, V | KafleetError]:
+        """Send a request, given the client and a timeout in seconds; return a value or an error a key.
+
+        Raises `KafkaUnreachable` or `NotAuthorized` where nothing at all came back.
+        """
+        if time.monotonic() < self._resting_until:
+            raise self._refusal
+        try:
+            client = self._client()
+            futures = request(client, REQUEST_SECONDS)
+        except KafkaException as error:
+            raise self._translated(error) from error
+        answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
+        client.poll(0)  # hands librdkafka's log lines and complaints to their callbacks
+        results = {key: self._value(answer) for key, answer in zip(futures, answers, strict=True)}
+        refusals = [
+            result for result in results.values() if isinstance(result, (KafkaUnreachable, NotAuthorized))
+        ]
+        if refusals and len(refusals) == len(results):
+            self._refusal = refusals[0]
+            self._resting_until = time.monotonic() + REST_SECONDS
+            raise refusals[0]
+        self._complaints.clear()
+        return results
+
+    def _client(self) -> AdminClient:
+        """Return the client, made at first use so that a useless address fails like a silent one."""
+        if self._connected is None:
+            self._connected = AdminClient(
+                {
+                    "bootstrap.servers": self._servers,
+                    "client.id": "kafleet-operator",
+                    "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
+                    "reconnect.backoff.max.ms": 2000,
+                    "error_cb": self._complaints.append,
+                },
+                logger=logging.getLogger("kafka"),
+            )
+        return self._connected
+
+    def _value(self, answer: V | BaseException) -> V | KafleetError:
+        if isinstance(answer, KafkaException):
+            return self._translated(answer)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _translated(self, exception: KafkaException) -> KafleetError:
+        error: KafkaError = exception.args[0]
+        if error.code() in UNAUTHORIZED:
+            return NotAuthorized(f"Kafka refuses the operator: {error.str()}")
+        if error.code() in ABSENT:
+            return NotFound(error.str())
+        if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return Conflict(error.str())
+        if error.code() in UNREACHABLE:
+            return self._cause_of_silence()
+        return Rejected(f"{error.name()}: {error.str()}")
+
+    def _cause_of_silence(self) -> KafkaUnreachable | NotAuthorized:
+        """Return why no broker answered: calls only time out, the cause comes by callback."""
+        for complaint in self._complaints:
+            if complaint.code() in UNAUTHORIZED:
+                return NotAuthorized(f"Kafka at {self._servers!r} refuses the operator: {complaint.str()}")
+        return KafkaUnreachable(
+            f"no broker at {self._servers!r} answered within {REQUEST_SECONDS:g} s; "
+            "check connection.bootstrapServers and that Kafka runs"
+        )

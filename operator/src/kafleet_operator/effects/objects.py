@@ -1,0 +1,117 @@
+"""The Kubernetes objects of one resource: written whole by server-side apply, and only when they differ.
+
+Never takes over what belongs to somebody else, and never brings back what was deleted in the meantime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from kafleet_operator.effects.views import OWNED, TYPES, controller_of
+from kafleet_operator.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kafleet_operator.effects.api_server import ApiServer
+    from kafleet_operator.effects.views import View
+    from kafleet_operator.planning.fleets import Json, Owner
+
+Name = tuple[str, str]  # kind, name
+
+# What changes without anybody changing the object's meaning.
+VOLATILE = ("resourceVersion", "managedFields", "generation")
+REVISION = "deployment.kubernetes.io/revision"
+
+
+class Objects:
+    """The ServiceAccounts, ConfigMaps and Deployments of one resource (`owner`: one uid, one lifetime)."""
+
+    def __init__(self, api: ApiServer, view: View, owner: Owner) -> None:
+        self._api = api
+        self._view = view
+        self._owner = owner
+        self._applied: dict[Name, tuple[str, str]] = {}
+
+    def owned(self) -> dict[Name, Json]:
+        """Return what the resource owns, as last seen."""
+        members = self._view.members(self._owner.key, OWNED)
+        return {(body["kind"], body["metadata"]["name"]): body for body in members if self._is_ours(body)}
+
+    async def foreign(self, wanted: Iterable[Name]) -> dict[Name, str]:
+        """Return who holds the wanted names that the resource does not own, in words.
+
+        A name the watch does not show is looked up: its object may be anybody's, so it has not our label.
+        """
+        holders = {}
+        for kind, name in wanted:
+            body = self._view[kind, self._owner.namespace, name] or await self._look_up(kind, name)
+            if body and not self._is_ours(body):
+                holders[kind, name] = _holder(body)
+        return holders
+
+    async def apply(self, desired: Json) -> Json:
+        """Make an object as desired and return it as it is now."""
+        kind, name = desired["kind"], desired["metadata"]["name"]
+        seen = self._view[kind, self._owner.namespace, name]
+        wish = digest(desired)
+        if seen and self._applied.get((kind, name)) == (wish, fingerprint(seen)):
+            return seen
+        # With the uid a write to an object that is gone fails, instead of making a new one.
+        metadata = {**desired["metadata"], **({"uid": seen["metadata"]["uid"]} if seen else {})}
+        path = TYPES[kind].path(self._owner.namespace, name)
+        body = await self._api.apply(path, {**desired, "metadata": metadata})
+        self._view.put(body)
+        self._applied[kind, name] = (wish, fingerprint(body))
+        return body
+
+    async def delete(self, kind: str, name: str) -> None:
+        """Delete an object of the resource, if it is there."""
+        seen = self._view[kind, self._owner.namespace, name]
+        self._applied.pop((kind, name), None)
+        if seen is None or not self._is_ours(seen) or "deletionTimestamp" in seen["metadata"]:
+            return
+        try:
+            await self._api.delete(TYPES[kind].path(self._owner.namespace, name), seen["metadata"]["uid"])
+        except NotFound:
+            self._view.drop(seen)
+
+    async def _look_up(self, kind: str, name: str) -> Json | None:
+        try:
+            body = await self._api.read_metadata(TYPES[kind].path(self._owner.namespace, name))
+        except NotFound:
+            return None
+        return {**body, "kind": kind}
+
+    def _is_ours(self, body: Json) -> bool:
+        controller = controller_of(body)
+        if controller:
+            return bool(controller["uid"] == self._owner.uid)
+        # Orphaned by `kubectl delete --cascade=orphan`: taken back, as a ReplicaSet takes back its pods.
+        labels = body["metadata"].get("labels", {})
+        return (labels.get("kafleet.dev/kind"), labels.get("kafleet.dev/resource")) == (
+            self._owner.kind,
+            self._owner.name,
+        )
+
+
+def digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return a hash that is equal for equal JSON values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(body: Json) -> str:
+    """Return a hash of what an object means: unequal when anybody changed it."""
+    metadata = {name: value for name, value in body["metadata"].items() if name not in VOLATILE}
+    annotations = {name: value for name, value in metadata.get("annotations", {}).items() if name != REVISION}
+    meaning = {name: value for name, value in body.items() if name not in ("metadata", "status")}
+    return digest([meaning, {**metadata, "annotations": annotations}])
+
+
+def _holder(body: Json) -> str:
+    controller = controller_of(body)
+    if controller:
+        return f"{controller['kind']} {body['metadata']['namespace']}/{controller['name']}"
+    return "nobody that Kafleet knows"

@@ -1,0 +1,130 @@
+"""One look at everything a fleet touches. A failed read is `Unknown`; only a silent API server raises."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from kafleet_operator.effects.views import OWNED, PODS
+from kafleet_operator.errors import KafleetError
+from kafleet_operator.planning.claims import claims_of_others
+from kafleet_operator.planning.observations import Observed, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from kafleet_operator.effects.kafka import Kafka
+    from kafleet_operator.effects.objects import Objects
+    from kafleet_operator.effects.references import References
+    from kafleet_operator.effects.views import View
+    from kafleet_operator.planning.fleets import Fleet, Json, Owner
+    from kafleet_operator.planning.observations import GroupState, TopicState
+
+TopicStates = dict[str, "TopicState | None"]
+
+# Topics change rarely and their reads are the dearest: a lost or drifted one is noticed within this.
+TOPICS_FRESH_SECONDS: Final = 30.0
+
+
+class Observer:
+    """The eyes of one resource. Remembers its topics for `TOPICS_FRESH_SECONDS`, or until `forget_topics`."""
+
+    def __init__(self, owner: Owner, *, objects: Objects, references: References, view: View) -> None:
+        self._owner = owner
+        self._kafka: Kafka | None = None
+        self._objects = objects
+        self._references = references
+        self._view = view
+        self._topics: TopicStates = {}
+        self._topics_read_at = float("-inf")
+
+    async def observe_fleet(self, body: Json, fleet: Fleet, kafka: Kafka) -> Observed:
+        """Look at what a fleet needs and has."""
+        names = {topic.name for topic in fleet.topics}
+        inputs = {lane.group: [fleet.topic(role).name for role in lane.inputs] for lane in fleet.lanes}
+        dead_letters = {fleet.topic(lane.dead_letters).name for lane in fleet.lanes}
+        wanted = [(type_.kind, f"{fleet.owner.name}-{lane.name}") for lane in fleet.lanes for type_ in OWNED]
+        topics, foreign, references = await asyncio.gather(
+            self._read_topics(kafka, names), self._objects.foreign(wanted), self._read_references(fleet)
+        )
+        groups, lying = await self._read_groups(kafka, topics, inputs, dead_letters)
+        return self._observed(
+            body, topics, groups=groups, dead_letters=lying, foreign=foreign, references=references
+        )
+
+    async def observe_remains(
+        self, body: Json, kafka: Kafka, *, topics: Iterable[str], groups: Iterable[str]
+    ) -> Observed:
+        """Look at what a resource that is going would leave behind."""
+        self.forget_topics()
+        states = await self._read_topics(kafka, set(topics))
+        described, _ = await self._read_groups(kafka, states, {group: [] for group in groups}, set())
+        return self._observed(body, states, groups=described)
+
+    def claims_of_others(self, body: Json) -> dict[str, str]:
+        """Return who else holds which topic now."""
+        return claims_of_others(body, self._view.resources())
+
+    def forget_topics(self) -> None:
+        """Read topics anew next time: they were changed."""
+        self._topics_read_at = float("-inf")
+
+    def _observed(self, body: Json, topics: TopicStates | Unknown, **seen: Any) -> Observed:  # noqa: ANN401 - Observed's fields
+        return Observed(
+            topics=topics,
+            objects=self._objects.owned(),
+            pods=tuple(self._view.members(self._owner.key, [PODS])),
+            claims=self.claims_of_others(body),
+            **seen,
+        )
+
+    async def _read_topics(self, kafka: Kafka, names: set[str]) -> TopicStates | Unknown:
+        now = asyncio.get_running_loop().time()
+        if kafka is not self._kafka:
+            self._kafka = kafka
+            self.forget_topics()
+        is_fresh = now - self._topics_read_at < TOPICS_FRESH_SECONDS and names <= self._topics.keys()
+        if not is_fresh:
+            try:
+                self._topics = await kafka.topics.observe(names)
+            except KafleetError as error:
+                self.forget_topics()
+                return Unknown(error.reason, str(error))
+            self._topics_read_at = now
+        return {name: self._topics[name] for name in names}
+
+    async def _read_groups(
+        self,
+        kafka: Kafka,
+        topics: TopicStates | Unknown,
+        inputs: Mapping[str, list[str]],
+        dead_letters: set[str],
+    ) -> tuple[dict[str, GroupState | Unknown], dict[str, int | Unknown]]:
+        if isinstance(topics, Unknown):
+            return dict.fromkeys(inputs, topics), dict.fromkeys(dead_letters, topics)
+        partitions = {
+            name: [(name, number) for number in range(topic.partitions)] if topic else []
+            for name, topic in topics.items()
+        }
+        consumed = {
+            group: [partition for name in names for partition in partitions[name]]
+            for group, names in inputs.items()
+        }
+        try:
+            ends = await kafka.groups.ends(
+                partition
+                for name in {*dead_letters, *(name for names in inputs.values() for name in names)}
+                for partition in partitions[name]
+            )
+            groups = await kafka.groups.observe(consumed, ends)
+        except KafleetError as error:
+            unknown = Unknown(error.reason, str(error))
+            return dict.fromkeys(inputs, unknown), dict.fromkeys(dead_letters, unknown)
+        return groups, {name: ends.records_in(partitions[name]) for name in dead_letters}
+
+    async def _read_references(self, fleet: Fleet) -> dict[tuple[str, str], str | Unknown | None]:
+        names = sorted({lane.agent.code_config_map for lane in fleet.lanes if lane.agent.code_config_map})
+        hashes = await asyncio.gather(
+            *(self._references.observe_config_map(self._owner.namespace, name) for name in names)
+        )
+        return {("ConfigMap", name): content for name, content in zip(names, hashes, strict=True)}

@@ -1,0 +1,94 @@
+"""Carrying out a plan: step by step, with failures side by side with what worked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from kafleet_operator.errors import ApiUnavailable, Conflict, KafleetError
+from kafleet_operator.planning.plans import Failure, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from kafleet_operator.effects.kafka import Kafka
+    from kafleet_operator.effects.objects import Name, Objects
+    from kafleet_operator.planning.fleets import Json
+    from kafleet_operator.planning.plans import Plan
+
+Step = TypeVar("Step")
+Result = TypeVar("Result")
+
+
+async def perform(plan: Plan, *, kafka: Kafka, objects: Objects) -> Outcome:
+    """Carry out every step of a plan, in its order; release is the caller's.
+
+    Raises only `ApiUnavailable` and `Conflict`: after them nothing can be reported or the view was old, and
+    the whole reconcile is to be repeated.
+    """
+    created = await _batch(plan.create_topics, kafka.topics.create, lambda step: step.name)
+    grown = await _batch(plan.grow_topics, kafka.topics.grow, lambda step: step.name)
+    configured = await _batch(plan.configure_topics, kafka.topics.configure, lambda step: step.name)
+    applied, refused = await _apply(plan.apply_objects, objects)
+    undeleted = await _delete(plan.delete_objects, objects)
+    groups = await _batch(plan.delete_groups, kafka.groups.delete, str)
+    topics = await _batch(
+        plan.delete_topics, lambda steps: kafka.topics.delete(dict(steps)), lambda step: step[0]
+    )
+    return Outcome(
+        created_topics={name: id_ for name, id_ in created.items() if isinstance(id_, str)},
+        applied=applied,
+        failures=(
+            *_failures("topic", {**created, **grown, **configured, **topics}),
+            *_failures("group", groups),
+            *refused,
+            *undeleted,
+        ),
+    )
+
+
+async def _batch(
+    steps: Sequence[Step],
+    do: Callable[[Sequence[Step]], Awaitable[Mapping[str, Result]]],
+    name: Callable[[Step], str],
+) -> dict[str, Result | KafleetError]:
+    """Do steps of one sort together; a failure of the whole batch is the failure of each."""
+    if not steps:
+        return {}
+    try:
+        return dict(await do(steps))
+    except KafleetError as error:
+        return {name(step): error for step in steps}
+
+
+async def _apply(desired: Iterable[Json], objects: Objects) -> tuple[dict[Name, Json], list[Failure]]:
+    applied: dict[Name, Json] = {}
+    failures = []
+    for body in desired:
+        kind, name = body["kind"], body["metadata"]["name"]
+        try:
+            applied[kind, name] = await objects.apply(body)
+        except (ApiUnavailable, Conflict):
+            raise
+        except KafleetError as error:
+            failures.append(Failure(f"{kind} {name!r}", error.reason, str(error)))
+    return applied, failures
+
+
+async def _delete(names: Iterable[Name], objects: Objects) -> list[Failure]:
+    failures = []
+    for kind, name in names:
+        try:
+            await objects.delete(kind, name)
+        except (ApiUnavailable, Conflict):
+            raise
+        except KafleetError as error:
+            failures.append(Failure(f"{kind} {name!r}", error.reason, str(error)))
+    return failures
+
+
+def _failures(sort: str, results: Mapping[str, object]) -> list[Failure]:
+    return [
+        Failure(f"{sort} {name!r}", result.reason, str(result))
+        for name, result in results.items()
+        if isinstance(result, KafleetError)
+    ]

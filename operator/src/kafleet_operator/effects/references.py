@@ -1,0 +1,48 @@
+"""Objects that users reference by name and own themselves: read, hashed, never written.
+
+They carry no label of ours to watch them by, so they are read again once what is known of them is older than
+`FRESH_SECONDS`: an edit of an agent's code reaches its pods within that and one observation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from kafleet_operator.effects.objects import digest
+from kafleet_operator.effects.views import TYPES
+from kafleet_operator.errors import KafleetError, NotFound
+from kafleet_operator.planning.observations import Unknown
+
+if TYPE_CHECKING:
+    from kafleet_operator.effects.api_server import ApiServer
+
+FRESH_SECONDS: Final = 15.0
+
+
+class References:
+    """Content hashes of referenced ConfigMaps."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+        self._known: dict[tuple[str, str], tuple[float, str | None]] = {}
+
+    async def observe_config_map(self, namespace: str, name: str) -> str | Unknown | None:
+        """Return the hash of a ConfigMap's data, None if there is none, Unknown if it cannot be read."""
+        now = asyncio.get_running_loop().time()
+        self._forget_before(now - FRESH_SECONDS)
+        known = self._known.get((namespace, name))
+        if known:
+            return known[1]
+        try:
+            body = await self._api.read(TYPES["ConfigMap"].path(namespace, name))
+            content = digest([body.get("data"), body.get("binaryData")])
+        except NotFound:
+            content = None
+        except KafleetError as error:
+            return Unknown(error.reason, str(error))
+        self._known[namespace, name] = (now, content)
+        return content
+
+    def _forget_before(self, oldest: float) -> None:
+        self._known = {name: known for name, known in self._known.items() if known[0] > oldest}

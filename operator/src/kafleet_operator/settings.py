@@ -1,0 +1,80 @@
+"""The operator's settings, read once from environment variables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
+
+
+class InvalidSetting(Exception):
+    """An environment variable cannot be used; the message names it and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator was told at its start.
+
+    * `namespaces`: the only ones served; empty means all of the cluster.
+    * `resync_seconds`: how often everything is listed anew, in case a watch fell silent.
+    * `observe_seconds`: how often each fleet's lag and groups are read while nothing else happens.
+    """
+
+    bootstrap_servers: str
+    agent_image: str
+    agent_image_pull_policy: str = "IfNotPresent"
+    namespaces: tuple[str, ...] = ()
+    resync_seconds: float = 300.0
+    observe_seconds: float = 5.0
+    log_level: str = "info"
+    health_port: int = 8080
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read `KAFLEET_*` variables; raise `InvalidSetting` at the first that cannot be used."""
+    return Settings(
+        bootstrap_servers=_required(environment, "KAFLEET_BOOTSTRAP_SERVERS"),
+        agent_image=_required(environment, "KAFLEET_AGENT_IMAGE"),
+        agent_image_pull_policy=_one_of(
+            environment, "KAFLEET_AGENT_IMAGE_PULL_POLICY", "IfNotPresent", PULL_POLICIES
+        ),
+        namespaces=tuple(
+            name.strip() for name in environment.get("KAFLEET_NAMESPACES", "").split(",") if name.strip()
+        ),
+        resync_seconds=_number(environment, "KAFLEET_RESYNC_SECONDS", 300, at_least=1, at_most=86_400),
+        observe_seconds=_number(environment, "KAFLEET_OBSERVE_SECONDS", 5, at_least=0.1, at_most=3_600),
+        log_level=_one_of(environment, "KAFLEET_LOG_LEVEL", "info", LOG_LEVELS),
+        health_port=int(_number(environment, "KAFLEET_HEALTH_PORT", 8080, at_least=1, at_most=65_535)),
+    )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "").strip()
+    if not value:
+        raise InvalidSetting(f"{name} is not set and has no default")
+    return value
+
+
+def _one_of(environment: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = environment.get(name, "").strip() or default
+    if value not in allowed:
+        raise InvalidSetting(f"{name} is {value!r}: use one of {', '.join(allowed)}")
+    return value
+
+
+def _number(
+    environment: Mapping[str, str], name: str, default: float, *, at_least: float, at_most: float
+) -> float:
+    text = environment.get(name, "").strip() or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not at_least <= value <= at_most:  # also false for NaN
+        raise InvalidSetting(f"{name} is {text!r}: use a number from {at_least:g} to {at_most:g}")
+    return value
