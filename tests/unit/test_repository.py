@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+from documents import REPOSITORY, tracked
 from packaging.requirements import Requirement
-
-REPOSITORY = Path(__file__).parents[2]
 
 # Who resolved our dependencies, and through which mirror, is nobody's business but that machine's.
 REGISTRIES = re.compile(
     r"pypi\.org|pythonhosted\.org|proxy\.golang\.org|sum\.golang\.org|repo1?\.maven\.|registry\.npmjs\.|"
     r"registry-1\.docker\.|\bdocker\.io/|ghcr\.io/|quay\.io/|registry\.k8s\.io/"
 )
-
-
-def tracked(*patterns: str) -> list[Path]:
-    """Return the tracked files that exist, as paths relative to the repository."""
-    listed = subprocess.run(
-        ["git", "-C", REPOSITORY, "ls-files", "-z", "--", *patterns],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [Path(name) for name in listed.stdout.split("\0") if name and (REPOSITORY / name).is_file()]
 
 
 def text_of(path: Path) -> str:

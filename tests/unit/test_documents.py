@@ -1,0 +1,102 @@
+"""What the documents show works, and what they point at exists."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from documents import REPOSITORY, Block, blocks, commands, prose, tracked
+
+from kafleet import Agent
+from kafleet_operator.api.agentgroups import parse_agent_group
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def place_of(block: Block) -> str:
+    return block.place
+
+
+def anchors_of(path: Path) -> set[str]:
+    """Return the anchors that headings get on GitHub."""
+    headings = re.findall(r"^#+ (.+)$", prose(path.relative_to(REPOSITORY)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", tracked("*.md"), ids=str)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (REPOSITORY / path).parent / file if file else REPOSITORY / path
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors_of(linked.resolve()), target
+
+
+def test_mentioned_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    mentioned = {
+        (str(path), target)
+        for path in tracked("*.md")
+        for target in re.findall(r"\bmake ([a-z][a-z0-9-]*)`", prose(path))
+    }
+    mentioned |= {(block.place, block.text.split()[1]) for block in commands("make")}
+
+    assert mentioned
+    assert sorted(mention for mention in mentioned if mention[1] not in targets) == []
+
+
+def test_make_help_shows_every_target_with_its_purpose() -> None:
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+
+    for target in ("check", "test", "demo", "chart", "help"):
+        assert re.search(rf"^{target} +\w", shown.stdout, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=place_of)
+def test_shell_blocks_are_shell(block: Block) -> None:
+    done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
+
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=place_of)
+def test_manifests_are_accepted(block: Block) -> None:
+    for document in yaml.safe_load_all(block.text):
+        if document.get("kind") == "AgentGroup":
+            parse_agent_group(document)
+
+
+def test_manifests_are_shown_at_all() -> None:
+    shown = [yaml.safe_load(block.text).get("kind") for block in blocks("yaml")]
+
+    assert shown.count("AgentGroup") >= 3
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=place_of)
+def test_code_runs_as_it_stands(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "shown.py"
+    path.write_text(block.text)
+
+    names = runpy.run_path(str(path))
+
+    if "agent = Agent()" in block.text:
+        assert isinstance(names["agent"], Agent)
+
+
+def test_decisions_are_listed_and_complete() -> None:
+    folder = REPOSITORY / "docs" / "decisions"
+    records = sorted(path.name for path in folder.glob("[0-9]*.md"))
+
+    assert re.findall(r"\]\((\d{4}-[^)]+)\)", (folder / "README.md").read_text()) == records
+    for record in records:
+        headings = re.findall(r"^## (.+)$", (folder / record).read_text(), re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences"], record
