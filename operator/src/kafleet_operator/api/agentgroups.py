@@ -2,18 +2,116 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from kafleet_operator.api.blocks import (
+    AgentSpec,
+    Block,
+    Connection,
+    DeliverySpec,
+    TopicSpec,
+    rule,
+    rules,
+)
+from kafleet_operator.errors import InvalidSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class AgentGroupSpec(BaseModel):
+class Workers(Block):
+    """The agents that take the tasks."""
+
+    replicas: int | None = Field(
+        default=None,
+        ge=0,
+        le=10000,
+        description="How many agents, at most as many as tasks.partitions; unset means 1",
+    )
+    agent: AgentSpec = Field(description="What runs in each pod")
+    delivery: DeliverySpec | None = Field(
+        default=None,
+        description="Delivery rules of the workers, where they differ from spec.delivery",
+        json_schema_extra={"x-kafleet-override": True},
+    )
+
+
+class AgentGroupSpec(Block):
     """What a user asks for; every default is filled in."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!self.tasks.managed || !has(self.workers.replicas) "
+                "|| self.workers.replicas <= self.tasks.partitions",
+                "more replicas than partitions of the task topic: the others would have nothing to do",
+                messageExpression="'workers.replicas is ' + string(self.workers.replicas)"
+                " + ', but tasks.partitions is ' + string(self.tasks.partitions)"
+                " + ': more agents than partitions would have nothing to do'",
+            ),
+            rule(
+                "!('cleanup.policy' in self.tasks.config) "
+                "|| !self.tasks.config['cleanup.policy'].contains('compact')",
+                "tasks cannot be compacted: a task could vanish before it is done; remove cleanup.policy",
+            ),
+            rule(
+                "(self.tasks.topic == '' || self.tasks.topic != self.results.topic)"
+                " && (self.tasks.topic == '' || self.tasks.topic != self.deadLetters.topic)"
+                " && (self.results.topic == '' || self.results.topic != self.deadLetters.topic)",
+                "tasks, results and deadLetters need a topic each; give them different names",
+            ),
+        )
+    )
+
+    suspend: bool = Field(
+        default=False, description="true: no agent runs; topics and offsets are kept, and work waits"
+    )
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        default="Retain",
+        description="What becomes of topics and offsets when this resource is deleted: Retain keeps them, "
+        "Delete deletes the group and the topics that this resource created",
+    )
+    connection: Connection = Field(default={}, validate_default=True, description="How to reach Kafka")
+    workers: Workers = Field(description="The agents that take tasks and write results")
+    tasks: TopicSpec = Field(
+        default={}, validate_default=True, description="The topic that work goes into; never compacted"
+    )
+    results: TopicSpec = Field(
+        default={}, validate_default=True, description="The topic that answers come out of"
+    )
+    dead_letters: TopicSpec = Field(
+        default={},
+        validate_default=True,
+        description="The topic of records that were given up, with the cause",
+    )
+    delivery: DeliverySpec = Field(
+        default={}, validate_default=True, description="How each record is treated"
+    )
+
+    @model_validator(mode="after")
+    def _keeps_tasks(self) -> Self:
+        if "compact" in self.tasks.config.get("cleanup.policy", ""):
+            raise ValueError(
+                "tasks cannot be compacted: a task could vanish before it is done; remove cleanup.policy"
+            )
+        return self
 
 
 def parse_agent_group(body: Mapping[str, Any]) -> AgentGroupSpec:
     """Read the spec of a whole resource; InvalidSpec names the field and the way out."""
-    raise NotImplementedError
+    try:
+        return AgentGroupSpec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        raise InvalidSpec("; ".join(_words(each) for each in error.errors())) from None
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    path = "spec" + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{path}: this version knows no such field; remove it"
+    if error["type"] == "missing":
+        return f"{path}: it is required; set it"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{path}: {message[:1].lower()}{message[1:]}"

@@ -1,17 +1,147 @@
-"""The plan that brings the world closer to a fleet."""
+"""The plan that brings the world closer to a fleet.
+
+Agents start only when their topics, their code and their lane file are in place; agents that run are never
+stopped because something could not be read.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kafleet_operator.planning import drift, manifests, names
+from kafleet_operator.planning.plans import Plan, Refusal, join
+from kafleet_operator.planning.topics import partitions_ahead, plan_topics
+
 if TYPE_CHECKING:
-    from kafleet_operator.planning.fleets import Fleet
+    from kafleet_operator.planning.fleets import Fleet, Json, Lane
     from kafleet_operator.planning.observations import Observed
-    from kafleet_operator.planning.plans import Claim, Plan
+    from kafleet_operator.planning.plans import Claim
 
 
 def plan_fleet(
     fleet: Fleet, observed: Observed, claims: tuple[Claim, ...], *, agent_image: str, image_pull_policy: str
 ) -> Plan:
     """Return the next steps towards a fleet; an empty plan (`plan.is_empty`) once the world is as wished."""
-    raise NotImplementedError
+    topics = plan_topics(fleet, observed, claims)
+    plans = [topics]
+    for lane in fleet.lanes:
+        sizing = _plan_size(fleet, lane, topics)
+        code = _plan_code(lane, observed)
+        files = _plan_files(fleet, lane, observed)
+        blockers = _blockers(fleet, lane, topics, observed)
+        plans += [sizing, code, files]
+        if ("Deployment", names.object_name(fleet.owner, lane.name)) not in observed.objects and blockers:
+            plans.append(_waits(fleet, lane, blockers))
+        elif files != Plan():
+            # Pods that start before the lane file is in place would read the one before, or none.
+            plans.append(_waits(fleet, lane, ["its lane file"]))
+        else:
+            deployment = manifests.deployment_for(
+                fleet,
+                lane,
+                replicas=_replicas(fleet, lane, topics),
+                code_hash=_code_hash(fleet, lane, observed),
+                agent_image=agent_image,
+                image_pull_policy=image_pull_policy,
+            )
+            plans.append(_plan_object(deployment, observed))
+    return join((*plans, _plan_leftovers(fleet, observed)))
+
+
+def _plan_files(fleet: Fleet, lane: Lane, observed: Observed) -> Plan:
+    builders = (manifests.service_account_for, manifests.config_map_for)
+    return join(_plan_object(build(fleet, lane), observed) for build in builders)
+
+
+def _plan_object(manifest: Json, observed: Observed) -> Plan:
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    if (kind, name) in observed.foreign:
+        holder = observed.foreign[kind, name]
+        message = f"{kind} {name!r} belongs to {holder}; delete it, or name this resource differently"
+        return Plan(
+            refusals=(Refusal("AgentsReady", "NameConflict", message),), notes=(f"refuse: {message}",)
+        )
+    seen = observed.objects.get((kind, name))
+    if drift.is_in_place(manifest, seen):
+        return Plan()
+    return Plan(apply_objects=(manifest,), notes=(_apply_note(manifest, seen),))
+
+
+def _apply_note(manifest: Json, seen: Json | None) -> str:
+    subject = f"{manifest['kind']} {manifest['metadata']['name']!r}"
+    replicas = manifest.get("spec", {}).get("replicas")
+    if seen is None:
+        return f"create {subject}" + (f" with {replicas} replicas" if replicas is not None else "")
+    before = seen.get("spec", {}).get("replicas")
+    scaling = f", replicas {before} to {replicas}" if before != replicas else ""
+    return f"{'repair' if drift.is_last_applied(manifest, seen) else 'update'} {subject}{scaling}"
+
+
+def _plan_leftovers(fleet: Fleet, observed: Observed) -> Plan:
+    ours = {names.object_name(fleet.owner, lane.name) for lane in fleet.lanes}
+    gone = tuple(sorted(key for key in observed.objects if key[1] not in ours))
+    return Plan(
+        delete_objects=gone,
+        notes=tuple(f"delete {kind} {name!r}: it belongs to no lane" for kind, name in gone),
+    )
+
+
+def _plan_size(fleet: Fleet, lane: Lane, topics: Plan) -> Plan:
+    """Refuse more agents than partitions: they would only wait. Admission knows managed topics only."""
+    capacity = _capacity(fleet, lane, topics)
+    if capacity is None or lane.replicas <= capacity:
+        return Plan()
+    inputs = ", ".join(repr(fleet.topic(role).name) for role in lane.inputs)
+    message = (
+        f"lane {lane.name!r} wants {lane.replicas} replicas, but topic {inputs} has {capacity} partitions; "
+        f"{capacity} run, set replicas: {capacity}"
+    )
+    return Plan(refusals=(Refusal("Accepted", "InvalidSpec", message),), notes=(f"refuse: {message}",))
+
+
+def _replicas(fleet: Fleet, lane: Lane, topics: Plan) -> int:
+    capacity = _capacity(fleet, lane, topics)
+    wished = lane.replicas if capacity is None else min(lane.replicas, capacity)
+    return 0 if fleet.is_suspended else wished
+
+
+def _capacity(fleet: Fleet, lane: Lane, topics: Plan) -> int | None:
+    sizes = [partitions_ahead(fleet.topic(role), topics) for role in lane.inputs]
+    return max((size for size in sizes if size is not None), default=None)
+
+
+def _plan_code(lane: Lane, observed: Observed) -> Plan:
+    name = lane.agent.code_config_map
+    if name is None or observed.references.get(("ConfigMap", name), "") is not None:
+        return Plan()
+    message = f"ConfigMap {name!r} with the code of lane {lane.name!r} does not exist; create it"
+    return Plan(refusals=(Refusal("Accepted", "ReferenceNotFound", message),), notes=(f"refuse: {message}",))
+
+
+def _code_hash(fleet: Fleet, lane: Lane, observed: Observed) -> str | None:
+    """Return the hash of the agent's code; while it cannot be read, the one that the pods run with."""
+    if lane.agent.code_config_map is None:
+        return None
+    content = observed.references.get(("ConfigMap", lane.agent.code_config_map))
+    if isinstance(content, str):
+        return content
+    running = observed.objects.get(("Deployment", names.object_name(fleet.owner, lane.name)), {})
+    template = running.get("spec", {}).get("template", {}).get("metadata", {})
+    code_hash: str | None = template.get("annotations", {}).get(names.CODE_HASH)
+    return code_hash
+
+
+def _blockers(fleet: Fleet, lane: Lane, topics: Plan, observed: Observed) -> list[str]:
+    """Name what a lane needs before its first agent starts."""
+    existing = {claim.role for claim in topics.claims if claim.id}
+    roles = dict.fromkeys((*lane.inputs, lane.output, lane.dead_letters, *lane.sends.values()))
+    blockers = [f"topic {fleet.topic(role).name!r}" for role in roles if role not in existing]
+    code = lane.agent.code_config_map
+    if code is not None and not isinstance(observed.references.get(("ConfigMap", code)), str):
+        blockers.append(f"ConfigMap {code!r}")
+    return blockers
+
+
+def _waits(fleet: Fleet, lane: Lane, blockers: list[str]) -> Plan:
+    name = names.object_name(fleet.owner, lane.name)
+    return Plan(notes=(f"Deployment {name!r} waits for {', '.join(blockers)}",))

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from kafleet_operator.planning.fleets import Json
 
+DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # a broker's, unless it is told otherwise
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
@@ -32,7 +34,7 @@ class TopicState:
     partitions: int
     replication_factor: int
     overrides: Mapping[str, str] = field(default_factory=dict)
-    max_message_bytes: int = 1_048_588  # Kafka's own default
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True)

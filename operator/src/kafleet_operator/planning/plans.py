@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kafleet_operator.planning.fleets import Json
 
@@ -48,7 +49,7 @@ class Claim:
     """A topic name this resource holds, as recorded in `status.topics` before the topic is created.
 
     `id` is empty until the topic was seen to exist; `is_created` tells a topic that we made from one that was
-    adopted or is not managed.
+    adopted. A topic that is not `managed` is somebody else's: remembered here, but nobody is kept from it.
     """
 
     role: str
@@ -56,6 +57,7 @@ class Claim:
     id: str = ""
     partitions: int | None = None
     is_created: bool = False
+    managed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +107,13 @@ class Outcome:
     created_topics: Mapping[str, str] = field(default_factory=dict)  # name → topic id
     applied: Mapping[tuple[str, str], Json] = field(default_factory=dict)  # as the API server returned them
     failures: tuple[Failure, ...] = ()
+
+
+_SEQUENCES = [each.name for each in fields(Plan) if each.name != "release"]
+
+
+def join(plans: Iterable[Plan]) -> Plan:
+    """Return one plan with the steps of all, each sort in the order given."""
+    parts = tuple(plans)
+    steps = {name: tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in _SEQUENCES}
+    return Plan(**steps, release=any(part.release for part in parts))

@@ -2,41 +2,167 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kafleet_operator.planning import names
+from kafleet_operator.planning.claims import topics_status
+from kafleet_operator.planning.conditions import MAX_MESSAGE, Condition, conditions_for
+from kafleet_operator.planning.observations import GroupState
+from kafleet_operator.planning.workloads import lag_of, workload_of
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kafleet_operator.errors import KafleetError
-    from kafleet_operator.planning.fleets import Fleet, Json
+    from kafleet_operator.planning.fleets import Fleet, Json, Lane
     from kafleet_operator.planning.observations import Observed
     from kafleet_operator.planning.plans import Claim, Outcome, Plan
+
+# Reasons of a condition that is not true and yet is what somebody asked for.
+EXPECTED = frozenset({"RollingOut", "Suspended", "Deleting"})
 
 
 def report_status(
     fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed, *, previous: Mapping[str, Any], now: str
 ) -> Json:
     """Return the whole status after a reconcile; `now` is RFC 3339 and used only where a condition turns."""
-    raise NotImplementedError
+    lanes = [_lane(fleet, lane, outcome, observed, previous) for lane in fleet.lanes]
+    generation = fleet.owner.generation
+    conditions = conditions_for(fleet, plan, outcome, observed)
+    return {
+        "observedGeneration": generation,
+        "conditions": _dated(conditions, previous, generation, now),
+        "inbox": fleet.topic(fleet.inbox).name,
+        "outbox": fleet.topic(fleet.outbox).name,
+        "topics": topics_status(_settled(plan.claims, outcome)),
+        "lanes": lanes,
+        **_totals(lanes),
+        **_scale(fleet, outcome, observed),
+    }
 
 
 def report_claims(claims: tuple[Claim, ...], *, previous: Mapping[str, Any]) -> Json:
     """Return the previous status with the plan's claims: to be written, if it differs, before performing."""
-    raise NotImplementedError
+    return {**previous, "topics": topics_status(claims)}
 
 
 def report_invalid(error: KafleetError, *, previous: Mapping[str, Any], generation: int, now: str) -> Json:
     """Return the previous status with Accepted and Ready false: the fleet goes on as it was."""
-    raise NotImplementedError
+    message = str(error)[:MAX_MESSAGE]
+    news = tuple(Condition(kind, "False", error.reason, message) for kind in ("Ready", "Accepted"))
+    return _with(news, previous, generation, now)
 
 
 def report_deletion(
     plan: Plan, outcome: Outcome, *, previous: Mapping[str, Any], generation: int, now: str
 ) -> Json:
     """Return the previous status with Ready false for `Deleting`, saying what is waited for."""
-    raise NotImplementedError
+    failures = tuple(sorted(f"{failure.subject}: {failure.message}" for failure in outcome.failures))
+    message = "; ".join((*plan.notes, *failures))[:MAX_MESSAGE]
+    return _with((Condition("Ready", "False", "Deleting", message),), previous, generation, now)
 
 
 def transitions(previous: Mapping[str, Any], status: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Return one (condition type, reason, message, "Normal" or "Warning") for each Event worth sending."""
-    raise NotImplementedError
+    """Return one (condition type, reason, message, "Normal" or "Warning") for each Event worth sending.
+
+    What goes wrong is said by the condition it is about, what goes right by Ready alone.
+    """
+    before = {each["type"]: (each["status"], each["reason"]) for each in previous.get("conditions", ())}
+    return [
+        (each["type"], each["reason"], each["message"], _event_type(each))
+        for each in status["conditions"]
+        if before.get(each["type"]) != (each["status"], each["reason"]) and _is_telling(each)
+    ]
+
+
+def _is_telling(condition: Mapping[str, Any]) -> bool:
+    is_summary, is_true = condition["type"] == "Ready", condition["status"] == "True"
+    return bool(is_summary == is_true or condition["reason"] == "Deleting")
+
+
+def _event_type(condition: Mapping[str, Any]) -> str:
+    is_fine = condition["status"] == "True" or condition["reason"] in EXPECTED
+    return "Normal" if is_fine else "Warning"
+
+
+def _with(
+    news: tuple[Condition, ...], previous: Mapping[str, Any], generation: int, now: str
+) -> dict[str, Any]:
+    dated = _dated(news, previous, generation, now)
+    kept = [each for each in previous.get("conditions", ()) if each["type"] not in {new.type for new in news}]
+    return {**previous, "observedGeneration": generation, "conditions": [*dated, *kept]}
+
+
+def _dated(
+    conditions: Iterable[Condition], previous: Mapping[str, Any], generation: int, now: str
+) -> list[dict[str, Any]]:
+    before = {each["type"]: each for each in previous.get("conditions", ())}
+    return [
+        {
+            "type": condition.type,
+            "status": condition.status,
+            "reason": condition.reason,
+            "message": condition.message,
+            "observedGeneration": generation,
+            "lastTransitionTime": _since(condition, before.get(condition.type), now),
+        }
+        for condition in conditions
+    ]
+
+
+def _since(condition: Condition, before: Mapping[str, Any] | None, now: str) -> str:
+    if before is None or before["status"] != condition.status:
+        return now
+    return str(before["lastTransitionTime"])
+
+
+def _settled(claims: Iterable[Claim], outcome: Outcome) -> list[Claim]:
+    """Return the claims with the ids of the topics just made, without those that somebody made before us."""
+    lost = {failure.subject for failure in outcome.failures if failure.reason == "TopicConflict"}
+    return [
+        replace(claim, id=claim.id or outcome.created_topics.get(claim.name, ""))
+        for claim in claims
+        if claim.id or claim.name not in lost
+    ]
+
+
+def _lane(
+    fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed, previous: Mapping[str, Any]
+) -> dict[str, Any]:
+    before: Json = next((each for each in previous.get("lanes", ()) if each["name"] == lane.name), {})
+    workload = workload_of(fleet, lane, outcome, observed)
+    group = observed.groups.get(lane.group)
+    lag = lag_of(group, lane) if isinstance(group, GroupState) else before.get("lag")
+    dead_letters = observed.dead_letters.get(fleet.topic(lane.dead_letters).name)
+    if not isinstance(dead_letters, int):
+        dead_letters = before.get("deadLetters")
+    wished = 0 if fleet.is_suspended else lane.replicas
+    status = {
+        "name": lane.name,
+        "group": lane.group,
+        "replicas": workload.wished if workload else wished,
+        "readyReplicas": workload.ready if workload else 0,
+        "lag": lag,
+        "deadLetters": dead_letters,
+    }
+    return {name: value for name, value in status.items() if value is not None}
+
+
+def _totals(lanes: list[dict[str, Any]]) -> dict[str, int]:
+    """Sum up the lanes; what is not known of any lane is left out."""
+    names_of = {"desiredReplicas": "replicas", "readyReplicas": "readyReplicas"}
+    names_of |= {"lag": "lag", "deadLetters": "deadLetters"}
+    known = {total: [lane[name] for lane in lanes if name in lane] for total, name in names_of.items()}
+    return {total: sum(values) for total, values in known.items() if values}
+
+
+def _scale(fleet: Fleet, outcome: Outcome, observed: Observed) -> dict[str, Any]:
+    """Return what the scale subresource and autoscalers read."""
+    for lane in fleet.lanes:
+        if lane.name == fleet.scale_lane:
+            workload = workload_of(fleet, lane, outcome, observed)
+            labels = names.selector_labels(fleet.owner, lane.name)
+            selector = ",".join(f"{name}={value}" for name, value in labels.items())
+            return {"replicas": workload.existing if workload else 0, "selector": selector}
+    return {}

@@ -1,0 +1,154 @@
+"""What each condition says, one function a condition: what could not be read makes it Unknown first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from kafleet_operator.planning import names
+from kafleet_operator.planning.observations import GroupState, Unknown
+from kafleet_operator.planning.workloads import lag_of, workload_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kafleet_operator.planning.fleets import Fleet, Lane
+    from kafleet_operator.planning.observations import Observed
+    from kafleet_operator.planning.plans import Failure, Outcome, Plan
+
+# One message never fills a status.
+MAX_MESSAGE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a status, without its times."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+def conditions_for(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed) -> tuple[Condition, ...]:
+    """Return every condition, the summary first."""
+    parts = (
+        accepted(fleet, plan, observed),
+        topics_ready(fleet, plan, outcome, observed),
+        agents_ready(fleet, plan, outcome, observed),
+        progressing(fleet, observed),
+    )
+    return (ready(parts), *parts)
+
+
+def ready(parts: Iterable[Condition]) -> Condition:
+    """Summarise: what is wrong goes before what is unknown, and both before what is right."""
+    ordered = sorted(parts, key=lambda part: ["False", "Unknown", "True"].index(part.status))
+    worst = ordered[0]
+    if worst.status == "True":
+        return Condition("Ready", "True", "AllReady", "every agent is at work")
+    return Condition("Ready", worst.status, worst.reason, worst.message)
+
+
+def accepted(fleet: Fleet, plan: Plan, observed: Observed) -> Condition:
+    """Say whether the spec makes sense and what it refers to exists."""
+    wanted = {("ConfigMap", lane.agent.code_config_map) for lane in fleet.lanes}
+    for key, content in sorted(observed.references.items()):
+        if isinstance(content, Unknown) and key in wanted:
+            return _unknown("Accepted", content)
+    return _refused("Accepted", plan) or Condition(
+        "Accepted", "True", "AllReady", "the spec makes sense and its references exist"
+    )
+
+
+def topics_ready(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed) -> Condition:
+    """Say whether every topic exists as wished."""
+    if isinstance(observed.topics, Unknown):
+        return _unknown("TopicsReady", observed.topics)
+    topics = {topic.name for topic in fleet.topics}
+    failed = _failed("TopicsReady", (each for each in outcome.failures if each.subject in topics))
+    if verdict := _refused("TopicsReady", plan) or failed:
+        return verdict
+    existing = {claim.name for claim in plan.claims if claim.id} | set(outcome.created_topics)
+    if waiting := sorted(topics - existing):
+        return Condition("TopicsReady", "False", "RollingOut", f"missing: {', '.join(map(repr, waiting))}")
+    return Condition("TopicsReady", "True", "AllReady", f"{len(topics)} topics are as wished")
+
+
+def agents_ready(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed) -> Condition:
+    """Say whether every lane has its replicas ready and its group assigned."""
+    groups = [observed.groups.get(lane.group) for lane in fleet.lanes]
+    unreadable = next((group for group in groups if isinstance(group, Unknown)), None)
+    if unreadable and not fleet.is_suspended:
+        return _unknown("AgentsReady", unreadable)
+    topics = {topic.name for topic in fleet.topics}
+    failed = _failed("AgentsReady", (each for each in outcome.failures if each.subject not in topics))
+    if verdict := _refused("AgentsReady", plan) or failed:
+        return verdict
+    if fleet.is_suspended:
+        return Condition(
+            "AgentsReady", "False", "Suspended", "no agent shall run; set suspend: false to go on"
+        )
+    verdicts = (_lane_ready(fleet, lane, plan, outcome, observed) for lane in fleet.lanes)
+    return next((verdict for verdict in verdicts if verdict), None) or Condition(
+        "AgentsReady", "True", "AllReady", "every agent is ready and has joined its group"
+    )
+
+
+def progressing(fleet: Fleet, observed: Observed) -> Condition:
+    """Say whether records move: no lane has records waiting and nobody to take them."""
+    for lane in fleet.lanes:
+        group = observed.groups.get(lane.group)
+        if isinstance(group, Unknown):
+            return _unknown("Progressing", group)
+        if group and lag_of(group, lane) and not group.members:
+            reason = "Suspended" if fleet.is_suspended else "RollingOut"
+            message = f"records wait in lane {lane.name!r}, and group {lane.group!r} has no member"
+            return Condition("Progressing", "False", reason, message)
+    return Condition("Progressing", "True", "AllReady", "no record waits without an agent to take it")
+
+
+def _lane_ready(
+    fleet: Fleet, lane: Lane, plan: Plan, outcome: Outcome, observed: Observed
+) -> Condition | None:
+    """Return what keeps a lane from being ready, None if nothing does."""
+    name = names.object_name(fleet.owner, lane.name)
+    workload = workload_of(fleet, lane, outcome, observed)
+    if workload is None:
+        waits = next((note for note in plan.notes if note.startswith(f"Deployment {name!r} waits")), None)
+        return _not_ready("RollingOut", waits or f"Deployment {name!r} is being created")
+    if workload.crashing:
+        pods = ", ".join(workload.crashing)
+        return _not_ready("CrashLooping", f"agents end again and again: {pods}; see kubectl logs --previous")
+    if not workload.is_rolled_out:
+        trouble = f": {workload.trouble}" if workload.trouble else ""
+        counts = f"{workload.ready} of {workload.wished} agents of lane {lane.name!r} are ready"
+        return _not_ready("RollingOut", f"{counts}{trouble}")
+    group = observed.groups.get(lane.group)
+    if workload.wished and not (isinstance(group, GroupState) and group.is_assigned):
+        return _not_ready("RollingOut", f"group {lane.group!r} has partitions without a member")
+    return None
+
+
+def _not_ready(reason: str, message: str) -> Condition:
+    return Condition("AgentsReady", "False", reason, message[:MAX_MESSAGE])
+
+
+def _refused(condition: str, plan: Plan) -> Condition | None:
+    refusals = [refusal for refusal in plan.refusals if refusal.condition == condition]
+    if not refusals:
+        return None
+    message = "; ".join(refusal.message for refusal in refusals)
+    return Condition(condition, "False", refusals[0].reason, message[:MAX_MESSAGE])
+
+
+def _failed(condition: str, failures: Iterable[Failure]) -> Condition | None:
+    listed = sorted(failures, key=lambda failure: (failure.subject, failure.reason))
+    if not listed:
+        return None
+    message = "; ".join(f"{failure.subject}: {failure.message}" for failure in listed)
+    return Condition(condition, "False", listed[0].reason, message[:MAX_MESSAGE])
+
+
+def _unknown(condition: str, unknown: Unknown) -> Condition:
+    return Condition(condition, "Unknown", unknown.reason, unknown.message[:MAX_MESSAGE])

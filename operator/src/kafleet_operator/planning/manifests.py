@@ -1,0 +1,186 @@
+"""Builders of Kubernetes objects: plain dicts, whole, ready for server-side apply.
+
+Selector labels never change, and every object carries the hash of what was built, so that a field we stopped
+asking for is noticed although it is gone from the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from kafleet_operator.planning import lanefiles, names
+
+if TYPE_CHECKING:
+    from kafleet_operator.planning.fleets import Delivery, Fleet, Json, Lane, Owner
+
+CONTAINER = "agent"
+USER_ID = 65532
+
+
+def service_account_for(fleet: Fleet, lane: Lane) -> Json:
+    """Return the lane's ServiceAccount: an identity for policies, without a token."""
+    return _sealed(
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": _metadata(fleet.owner, lane),
+            "automountServiceAccountToken": False,
+        }
+    )
+
+
+def config_map_for(fleet: Fleet, lane: Lane) -> Json:
+    """Return the ConfigMap that holds the lane file."""
+    content = json.dumps(lanefiles.lane_file_for(fleet, lane), indent=2, sort_keys=True)
+    return _sealed(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": _metadata(fleet.owner, lane),
+            "data": {lanefiles.FILE_NAME: content + "\n"},
+        }
+    )
+
+
+def deployment_for(
+    fleet: Fleet,
+    lane: Lane,
+    *,
+    replicas: int,
+    code_hash: str | None,
+    agent_image: str,
+    image_pull_policy: str,
+) -> Json:
+    """Return the lane's Deployment; `code_hash` is the content hash of the agent's code, if it has any."""
+    owner = fleet.owner
+    annotations = {names.LANE_HASH: hash_of(lanefiles.lane_file_for(fleet, lane))}
+    if code_hash is not None:
+        annotations[names.CODE_HASH] = code_hash
+    return _sealed(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": _metadata(owner, lane),
+            "spec": {
+                "replicas": replicas,
+                "revisionHistoryLimit": 2,
+                "selector": {"matchLabels": names.selector_labels(owner, lane.name)},
+                # A new agent must have loaded its handler and joined the group before an old one leaves: an
+                # edit that breaks the agent's code then never stops the fleet.
+                "strategy": {
+                    "type": "RollingUpdate",
+                    "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0},
+                },
+                "template": {
+                    "metadata": {"labels": names.labels(owner, lane.name), "annotations": annotations},
+                    "spec": _pod(owner, lane, _container(lane, agent_image, image_pull_policy)),
+                },
+            },
+        }
+    )
+
+
+def _pod(owner: Owner, lane: Lane, container: Json) -> Json:
+    name = names.object_name(owner, lane.name)
+    volumes: list[Json] = [
+        {"name": "lane", "configMap": {"name": name}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    if lane.agent.code_config_map:
+        volumes.append({"name": "code", "configMap": {"name": lane.agent.code_config_map}})
+    return {
+        "serviceAccountName": name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _grace_seconds(lane.delivery),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+    }
+
+
+def _container(lane: Lane, agent_image: str, image_pull_policy: str) -> Json:
+    agent = lane.agent
+    mounts: list[Json] = [
+        {"name": "lane", "mountPath": lanefiles.FOLDER, "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the container, on an emptyDir of its own
+    ]
+    if agent.code_config_map:
+        mounts.append({"name": "code", "mountPath": lanefiles.CODE_FOLDER, "readOnly": True})
+    container: Json = {
+        "name": CONTAINER,
+        "image": agent.image or agent_image,
+        "env": [
+            {"name": "KAFLEET_POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            *agent.env,
+        ],
+        "ports": [{"name": "http", "containerPort": lanefiles.HTTP_PORT, "protocol": "TCP"}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+        # Importing a handler may take long; until it is done the other probes say nothing useful.
+        "startupProbe": _probe("/healthz", period=1, timeout=5, failures=120),
+        "readinessProbe": _probe("/readyz", period=2, timeout=2, failures=3),
+        "livenessProbe": _probe("/healthz", period=10, timeout=5, failures=3),
+    }
+    if not agent.image:
+        container["imagePullPolicy"] = image_pull_policy
+    if agent.env_from:
+        container["envFrom"] = list(agent.env_from)
+    if agent.resources:
+        container["resources"] = agent.resources
+    return container
+
+
+def _probe(path: str, *, period: int, timeout: int, failures: int) -> Json:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }
+
+
+def _grace_seconds(delivery: Delivery) -> int:
+    # An agent that is told to stop finishes what is in flight, then commits and leaves its group.
+    return math.ceil(delivery.task_timeout_seconds + delivery.drain_timeout_seconds)
+
+
+def _metadata(owner: Owner, lane: Lane) -> Json:
+    return {
+        "name": names.object_name(owner, lane.name),
+        "namespace": owner.namespace,
+        "labels": names.labels(owner, lane.name),
+        "ownerReferences": [
+            {
+                "apiVersion": owner.api_version,
+                "kind": owner.kind,
+                "name": owner.name,
+                "uid": owner.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def _sealed(manifest: Json) -> Json:
+    metadata = {**manifest["metadata"], "annotations": {names.MANIFEST_HASH: hash_of(manifest)}}
+    return {**manifest, "metadata": metadata}
+
+
+def hash_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return 16 hex digits that change with the value."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

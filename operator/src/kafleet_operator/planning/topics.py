@@ -1,0 +1,215 @@
+"""What to do about a fleet's topics. Nothing that belongs to somebody else is ever changed or taken over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from kafleet_operator.planning.observations import DEFAULT_MAX_MESSAGE_BYTES, TopicState, Unknown
+from kafleet_operator.planning.plans import (
+    Claim,
+    ConfigureTopic,
+    CreateTopic,
+    GrowTopic,
+    Plan,
+    Refusal,
+    join,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kafleet_operator.planning.fleets import Fleet, Topic
+    from kafleet_operator.planning.observations import Observed
+
+MAX_MESSAGE_BYTES = "max.message.bytes"
+CLEANUP_POLICY = "cleanup.policy"
+# A dead letter carries the headers of its cause beside the record as it was.
+CAUSE_BYTES = 64 * 1024
+
+
+def plan_topics(fleet: Fleet, observed: Observed, claims: tuple[Claim, ...]) -> Plan:
+    """Return the steps for all topics of a fleet; none while Kafka cannot be read."""
+    known = {(claim.role, claim.name): claim for claim in claims}
+    if isinstance(observed.topics, Unknown):
+        kept = (known.get((topic.role, topic.name)) for topic in fleet.topics)
+        note = f"topics are unknown ({observed.topics.reason}): left as they are"
+        return Plan(claims=tuple(claim for claim in kept if claim), notes=(note,))
+    uses = Counter(topic.name for topic in fleet.topics)
+    return join(
+        _plan_topic(fleet, topic, observed, observed.topics, known.get((topic.role, topic.name)))
+        if uses[topic.name] == 1
+        else _refused(
+            f"topic {topic.name!r} has several roles; give each role a topic of its own", "InvalidSpec"
+        )
+        for topic in fleet.topics
+    )
+
+
+def partitions_ahead(topic: Topic, plan: Plan) -> int | None:
+    """Return how many partitions a topic has once the plan is performed; None if that is not known."""
+    grown = next((step.partitions for step in plan.grow_topics if step.name == topic.name), None)
+    known = next((claim.partitions for claim in plan.claims if claim.role == topic.role), None)
+    return known if grown is None else grown
+
+
+def _plan_topic(
+    fleet: Fleet,
+    topic: Topic,
+    observed: Observed,
+    states: Mapping[str, TopicState | None],
+    claim: Claim | None,
+) -> Plan:
+    state = states.get(topic.name)
+    if not topic.managed:
+        return _plan_foreign(fleet, topic, state)
+    if topic.name in observed.claims:
+        holder = observed.claims[topic.name]
+        return _refused(f"topic {topic.name!r} belongs to {holder}; choose another name", "TopicConflict")
+    config = _wished_config(fleet, topic, states)
+    mine = claim if claim and claim.managed else None
+    if state is None:
+        return _plan_creation(topic, config, mine)
+    if mine is None and topic.is_named and not fleet.adopts_topics:
+        return _refused(
+            f"topic {topic.name!r} exists already; to take it over set the annotation "
+            'kafleet.dev/adopt: "true", to use it as it is set managed: false',
+            "TopicConflict",
+        )
+    return join(
+        (_plan_claim(topic, state, mine), _plan_size(topic, state), _plan_config(topic, state, config))
+    )
+
+
+def _plan_foreign(fleet: Fleet, topic: Topic, state: TopicState | None) -> Plan:
+    if state is None:
+        return _refused(
+            f"topic {topic.name!r} does not exist and is not managed; create it, or name another",
+            "ReferenceNotFound",
+        )
+    is_input = any(topic.role in lane.inputs for lane in fleet.lanes)
+    if is_input and "compact" in state.overrides.get(CLEANUP_POLICY, ""):
+        return _refused(
+            f"topic {topic.name!r} is compacted, so tasks can vanish before they are done; "
+            "use a topic with cleanup.policy=delete",
+            "InvalidSpec",
+        )
+    return Plan(claims=(Claim(topic.role, topic.name, state.id, state.partitions, managed=False),))
+
+
+def _plan_creation(topic: Topic, config: Mapping[str, str], mine: Claim | None) -> Plan:
+    partitions = topic.partitions or 1
+    step = CreateTopic(topic.name, partitions, topic.replication_factor, config)
+    again = ": it was deleted outside" if mine and mine.id else ""
+    return Plan(
+        claims=(Claim(topic.role, topic.name, partitions=partitions, is_created=True),),
+        create_topics=(step,),
+        notes=(f"create topic {topic.name!r} with {partitions} partitions{again}",),
+    )
+
+
+def _plan_claim(topic: Topic, state: TopicState, mine: Claim | None) -> Plan:
+    if mine is None:
+        claim = Claim(topic.role, topic.name, state.id, state.partitions)
+        return Plan(claims=(claim,), notes=(f"adopt topic {topic.name!r}",))
+    # A claim without an id was written just before we made the topic. Another id is another's creation.
+    is_created = mine.is_created and mine.id in {"", state.id}
+    is_strange = mine.id not in {"", state.id}
+    notes = (f"adopt topic {topic.name!r}: it was made again outside",) if is_strange else ()
+    return Plan(claims=(Claim(topic.role, topic.name, state.id, state.partitions, is_created),), notes=notes)
+
+
+def _plan_size(topic: Topic, state: TopicState) -> Plan:
+    wished, seen = topic.partitions or state.partitions, state.partitions
+    plans = []
+    if wished < seen:
+        plans.append(
+            _refused(
+                f"topic {topic.name!r} has {seen} partitions, and Kafka cannot take any away; "
+                f"set partitions: {seen}",
+                "PartitionDecreaseNotSupported",
+            )
+        )
+    elif wished > seen and topic.may_grow:
+        note = f"grow topic {topic.name!r} from {seen} to {wished} partitions"
+        plans.append(Plan(grow_topics=(GrowTopic(topic.name, wished),), notes=(note,)))
+    elif wished > seen:
+        plans.append(
+            _refused(
+                f"topic {topic.name!r} has {seen} partitions, and growing to {wished} moves keys to other "
+                f"partitions; set onGrowth: Reorder to allow it, or partitions: {seen}",
+                "PartitionGrowthNotAllowed",
+            )
+        )
+    if topic.replication_factor not in {-1, state.replication_factor}:
+        plans.append(
+            _refused(
+                f"topic {topic.name!r} has replication factor {state.replication_factor}; reassign it with "
+                f"kafka-reassign-partitions, or set replicationFactor: {state.replication_factor}",
+                "ReplicationFactorChangeNotSupported",
+            )
+        )
+    return join(plans)
+
+
+def _plan_config(topic: Topic, state: TopicState, wished: Mapping[str, str]) -> Plan:
+    seen = state.overrides
+    changed = {
+        key: value
+        for key, value in sorted(wished.items())
+        if key not in seen or _canonical(seen[key]) != _canonical(value)
+    }
+    extra = tuple(sorted(set(seen) - set(wished)))
+    if not changed and not extra:
+        return Plan()
+    words = [f"set {key}={value}" for key, value in changed.items()] + [f"reset {key}" for key in extra]
+    return Plan(
+        configure_topics=(ConfigureTopic(topic.name, changed, extra),),
+        notes=(f"configure topic {topic.name!r}: {', '.join(words)}",),
+    )
+
+
+def _wished_config(fleet: Fleet, topic: Topic, states: Mapping[str, TopicState | None]) -> Mapping[str, str]:
+    """Return the overrides a topic shall have: the user's, and room for every dead letter."""
+    feeding = {role for lane in fleet.lanes if lane.dead_letters == topic.role for role in lane.inputs}
+    if not feeding:
+        return topic.config
+    limits = [
+        _record_limit(fleet.topic(role), states.get(fleet.topic(role).name)) for role in sorted(feeding)
+    ]
+    state = states.get(topic.name)
+    if state and MAX_MESSAGE_BYTES in state.overrides and None in limits:
+        return {MAX_MESSAGE_BYTES: state.overrides[MAX_MESSAGE_BYTES]} | dict(topic.config)
+    room = max(limit or DEFAULT_MAX_MESSAGE_BYTES for limit in limits) + CAUSE_BYTES
+    return {**topic.config, MAX_MESSAGE_BYTES: str(max(room, _number(topic.config.get(MAX_MESSAGE_BYTES))))}
+
+
+def _record_limit(topic: Topic, state: TopicState | None) -> int | None:
+    """Return the largest record batch a topic accepts once it is as wished; None if only the broker knows."""
+    if topic.managed and MAX_MESSAGE_BYTES in topic.config:
+        return _number(topic.config[MAX_MESSAGE_BYTES])
+    is_drifted = topic.managed and state is not None and MAX_MESSAGE_BYTES in state.overrides
+    return None if state is None or is_drifted else state.max_message_bytes
+
+
+def _number(value: str | None) -> int:
+    return int(value) if value and value.isdecimal() else 0
+
+
+def _canonical(value: str) -> tuple[float | int | str, ...]:
+    """Return a value as Kafka would write it back, as far as equality goes: numbers, booleans and lists."""
+    return tuple(_canonical_word(word.strip()) for word in value.split(","))
+
+
+def _canonical_word(word: str) -> float | int | str:
+    for read in (int, float):
+        try:
+            return read(word)
+        except ValueError:
+            continue
+    return word.lower() if word.lower() in {"true", "false"} else word
+
+
+def _refused(message: str, reason: str) -> Plan:
+    condition = "Accepted" if reason == "InvalidSpec" else "TopicsReady"
+    return Plan(refusals=(Refusal(condition, reason, message),), notes=(f"refuse: {message}",))

@@ -1,0 +1,97 @@
+"""What a lane's Deployment, pods and group say about it, read out of what was observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kafleet_operator.planning import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kafleet_operator.planning.fleets import Fleet, Json, Lane
+    from kafleet_operator.planning.observations import GroupState, Observed
+    from kafleet_operator.planning.plans import Outcome
+
+# Why a container waits although nobody needs to do anything, or what a condition of its own says.
+_UNTROUBLING = frozenset({"ContainerCreating", "PodInitializing", "CrashLoopBackOff"})
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The agents of a lane as Kubernetes sees them.
+
+    `existing` pods may be more than `wished` ones while a rollout is under way. `crashing` names pods in a
+    crash loop; `trouble` says in words what else keeps agents from starting, if anything is known.
+    """
+
+    wished: int
+    existing: int
+    ready: int
+    is_rolled_out: bool
+    crashing: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+def workload_of(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) -> Workload | None:
+    """Return how a lane's agents are, None while it has no Deployment."""
+    key = ("Deployment", names.object_name(fleet.owner, lane.name))
+    deployment = outcome.applied.get(key) or observed.objects.get(key)
+    if deployment is None:
+        return None
+    wished = deployment["spec"].get("replicas", 1)
+    status = deployment.get("status") or {}
+    existing, ready = status.get("replicas", 0), status.get("readyReplicas", 0)
+    is_seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
+    pods = [pod for pod in observed.pods if pod["metadata"]["labels"].get(names.LANE) == lane.name]
+    return Workload(
+        wished=wished,
+        existing=existing,
+        ready=ready,
+        is_rolled_out=is_seen and existing == ready == status.get("updatedReplicas", 0) == wished,
+        crashing=tuple(sorted(_crashing(pods))),
+        trouble=_trouble(status, pods),
+    )
+
+
+def lag_of(group: GroupState, lane: Lane) -> int:
+    """Return how many records wait in a lane's input."""
+    lag = 0
+    for partition in group.partitions:
+        begin = partition.end if lane.delivery.start_from == "latest" else partition.start
+        position = begin if partition.committed is None else max(partition.committed, partition.start)
+        lag += max(0, partition.end - position)
+    return lag
+
+
+def _crashing(pods: Iterable[Json]) -> list[str]:
+    return [
+        pod["metadata"]["name"]
+        for pod in pods
+        if any(waiting.get("reason") == "CrashLoopBackOff" for waiting in _waiting(pod))
+    ]
+
+
+def _trouble(status: Json, pods: Iterable[Json]) -> str:
+    """Return the first thing that somebody must look at; sorted, so that the same state says the same."""
+    found = [
+        f"{condition.get('reason')}: {condition.get('message')}"
+        for condition in status.get("conditions") or ()
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True"
+    ]
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        reasons = {waiting.get("reason") for waiting in _waiting(pod)} - _UNTROUBLING
+        found += [f"pod {name!r} waits: {reason}" for reason in reasons]
+        found += [
+            f"pod {name!r} is not scheduled: {condition.get('message')}"
+            for condition in pod.get("status", {}).get("conditions") or ()
+            if condition["type"] == "PodScheduled" and condition["status"] == "False"
+        ]
+    return min(found, default="")
+
+
+def _waiting(pod: Json) -> list[Json]:
+    states = pod.get("status", {}).get("containerStatuses") or ()
+    return [state["state"]["waiting"] for state in states if "waiting" in state.get("state", {})]
