@@ -33,11 +33,12 @@ help: ## show this list
 venv: .venv/ready ## install everything that development needs into .venv
 
 .PHONY: lock
-lock: ## resolve dependencies anew and write the three requirements.lock files
+lock: ## resolve dependencies anew and write what comes out into the locks
 	$(UV) lock --quiet $(if $(UPGRADE),--upgrade)
 	$(UV) export --quiet --no-emit-workspace --group dev --output-file requirements.lock
 	$(UV) export --quiet --no-emit-workspace --no-dev --package kafleet-operator --output-file operator/requirements.lock
 	$(UV) export --quiet --no-emit-workspace --no-dev --package kafleet --output-file agent_image/requirements.lock
+	$(UV) export --quiet --no-emit-workspace --only-group build --output-file build-requirements.lock
 
 .PHONY: check
 check: lint types unit ## everything that needs no cluster: lint, types, unit and convergence tests

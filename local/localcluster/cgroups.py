@@ -26,9 +26,8 @@ def trees(root: Path = ROOT) -> list[Path]:
     """Return our top group in each hierarchy, whether it exists or not."""
     if is_unified(root):
         return [root / NAME]
-    # A symlink is a second name (`cpu` of `cpu,cpuacct`), `unified` is v2 without controllers.
-    hierarchies = [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
-    return sorted(path / NAME for path in hierarchies if path.name != "unified")
+    # A symlink is a second name: `cpu` of `cpu,cpuacct`.
+    return sorted(path / NAME for path in root.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def node_group(root: Path = ROOT) -> Path:
