@@ -46,10 +46,8 @@ class AgentGroupSpec(Block):
             rule(
                 "!self.tasks.managed || !has(self.workers.replicas) "
                 "|| self.workers.replicas <= self.tasks.partitions",
-                "more replicas than partitions of the task topic: the others would have nothing to do",
-                messageExpression="'workers.replicas is ' + string(self.workers.replicas)"
-                " + ', but tasks.partitions is ' + string(self.tasks.partitions)"
-                " + ': more agents than partitions would have nothing to do'",
+                "workers.replicas is more than tasks.partitions: the agents beyond would have nothing to do; "
+                "lower it, or raise tasks.partitions with onGrowth: Reorder",
             ),
             rule(
                 "!('cleanup.policy' in self.tasks.config) "

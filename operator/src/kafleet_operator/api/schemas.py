@@ -35,6 +35,10 @@ def _structural(schema: Schema, definitions: Schema) -> Schema:
         schema["properties"] = {
             name: _structural(each, definitions) for name, each in schema["properties"].items()
         }
+        # The API server checks a default against the rules beside it before it fills in what is nested.
+        if schema.get("default") == {}:
+            fields = schema["properties"].items()
+            schema["default"] = {name: each["default"] for name, each in fields if "default" in each}
     return _without_defaults(schema) if is_override else schema
 
 
