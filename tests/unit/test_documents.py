@@ -92,6 +92,14 @@ def test_code_runs_as_it_stands(block: Block, tmp_path: Path) -> None:
         assert isinstance(names["agent"], Agent)
 
 
+def test_operations_explain_every_condition_and_reason() -> None:
+    def explained(path: str) -> set[str]:
+        _, _, conditions = (REPOSITORY / path).read_text().partition("## Conditions\n")
+        return set(re.findall(r"^\| `([A-Z]\w+)` \|", conditions, re.MULTILINE))
+
+    assert explained("docs/operations.md") == explained("docs/reference/agentgroup.md") != set()
+
+
 def test_decisions_are_listed_and_complete() -> None:
     folder = REPOSITORY / "docs" / "decisions"
     records = sorted(path.name for path in folder.glob("[0-9]*.md"))
