@@ -33,6 +33,12 @@ class NameConflict(KafleetError):
     reason = "NameConflict"
 
 
+class TopicConflict(KafleetError):
+    """Somebody made a topic of that name first."""
+
+    reason = "TopicConflict"
+
+
 class ApiUnavailable(KafleetError):
     """The API server did not answer, or not with sense."""
 

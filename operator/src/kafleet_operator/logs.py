@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
 # These say for every watch event and every health probe that it came.
-CHATTY: Final = ("kopf.objects", "aiohttp.access")
+CHATTY: Final = ("kopf.objects", "kopf.activities.probe", "aiohttp.access")
 
 
 def configure_logs(level: str) -> None:

@@ -27,8 +27,10 @@ from kafleet_operator.planning.claims import claims_in, groups_in
 from kafleet_operator.planning.converging import plan_fleet
 from kafleet_operator.planning.deleting import needs_finalizer, plan_deletion
 from kafleet_operator.planning.fleets import Owner
+from kafleet_operator.planning.names import ADOPT
 from kafleet_operator.planning.observations import Unknown
 from kafleet_operator.planning.patterns import fleet_for
+from kafleet_operator.planning.plans import Outcome
 from kafleet_operator.planning.status import (
     report_claims,
     report_deletion,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from kafleet_operator.effects.views import Key
     from kafleet_operator.planning.fleets import Fleet, Json
     from kafleet_operator.planning.observations import Observed
-    from kafleet_operator.planning.plans import Outcome, Plan
+    from kafleet_operator.planning.plans import Plan
     from kafleet_operator.settings import Settings
 
 log = structlog.get_logger("kafleet.reconciling")
@@ -56,7 +58,6 @@ PACE_SECONDS: Final = 0.2  # between two reconciles of one resource, so that a b
 FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 15.0
 STUCK_SECONDS: Final = 180.0
-ADOPT: Final = "kafleet.dev/adopt"
 
 # settled: nothing to do until something changes; advanced: look again at once; failed: again after a while.
 Ending = Literal["settled", "advanced", "failed"]
@@ -174,7 +175,10 @@ class Reconciler:
         if failures:
             return _backoff(failures)
         observe_seconds = _jittered(self._world.settings.observe_seconds)
-        return min(PACE_SECONDS * 2**advances, observe_seconds) if advances else observe_seconds
+        # At once, then slower and slower, should a plan never come to its end.
+        if advances:
+            return min(PACE_SECONDS * (2 ** (advances - 1) - 1), observe_seconds)
+        return observe_seconds
 
 
 class Resource:
@@ -201,9 +205,14 @@ class Resource:
             # The resource changed or went meanwhile, or nobody could be told: the next look decides anew.
             self._log.warning("reconcile was interrupted; trying again", error=str(error))
             return "failed"
+        except KafleetError as error:
+            self._log.warning("reconcile failed; trying again", reason=error.reason, error=str(error))
+            await self._report_defect(body, error)
+            return "failed"
         except Exception as error:  # noqa: BLE001  whatever is wrong with one resource stays with it
             self._log.exception("reconcile failed; trying again")
-            await self._report_defect(body, error)
+            defect = f"{type(error).__name__}: {error}; the operator's log has the traceback"
+            await self._report_defect(body, KafleetError(defect))
             return "failed"
 
     async def _converge(self, body: Json) -> Ending:
@@ -281,12 +290,12 @@ class Resource:
         )
 
     async def _perform(self, plan: Plan, kafka: Kafka) -> Outcome:
+        if plan.is_empty:
+            return Outcome()
+        self._observer.forget_topics()
         outcome = await perform(plan, kafka=kafka, objects=self._objects)
-        if _changes_kafka(plan):
-            self._observer.forget_topics()
-            self._log.info(
-                "carried out a plan", notes=plan.notes, failures=[str(f) for f in outcome.failures]
-            )
+        failures = [f"{failure.subject}: {failure.message}" for failure in outcome.failures]
+        self._log.info("carried out a plan", notes=plan.notes, failures=failures)
         return outcome
 
     async def _report_invalid(self, body: Json, error: KafleetError) -> Ending:
@@ -294,10 +303,9 @@ class Resource:
         await self._tell(report_invalid(error, previous=self._status(), generation=generation, now=_now()))
         return "settled"
 
-    async def _report_defect(self, body: Json, error: Exception) -> None:
-        defect = KafleetError(f"{type(error).__name__}: {error}; the operator's log has the traceback")
+    async def _report_defect(self, body: Json, error: KafleetError) -> None:
         with contextlib.suppress(KafleetError):
-            await self._report_invalid(body, defect)
+            await self._report_invalid(body, error)
 
     async def _tell(self, status: Json) -> None:
         """Write the status, and an Event and a log line for each of its conditions that turned."""
@@ -334,20 +342,10 @@ def _owner(body: Json) -> Owner:
     return Owner(body["apiVersion"], kind, namespace, name, metadata["uid"], metadata.get("generation", 0))
 
 
-def _changes_kafka(plan: Plan) -> bool:
-    return bool(
-        plan.create_topics
-        or plan.grow_topics
-        or plan.configure_topics
-        or plan.delete_groups
-        or plan.delete_topics
-    )
-
-
 def _ending(observed: Observed, plan: Plan, outcome: Outcome) -> Ending:
     if outcome.failures or isinstance(observed.topics, Unknown):
         return "failed"
-    return "advanced" if _changes_kafka(plan) or plan.delete_objects else "settled"
+    return "settled" if plan.is_empty else "advanced"
 
 
 def _now() -> str:

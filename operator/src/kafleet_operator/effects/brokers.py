@@ -8,21 +8,24 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from kafleet_operator.errors import (
-    Conflict,
     KafkaUnreachable,
     KafleetError,
     NotAuthorized,
     NotFound,
     Rejected,
+    TopicConflict,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
+
+log = structlog.get_logger("kafleet.brokers")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -102,6 +105,8 @@ class Brokers:
                     "client.id": "kafleet-operator",
                     "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
                     "reconnect.backoff.max.ms": 2000,
+                    # What it would log about lost connections comes to error_cb, too, and not by the hundred.
+                    "log_level": 2,
                     "error_cb": self._complaints.append,
                 },
                 logger=logging.getLogger("kafka"),
@@ -122,7 +127,7 @@ class Brokers:
         if error.code() in ABSENT:
             return NotFound(error.str())
         if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-            return Conflict(error.str())
+            return TopicConflict(error.str())
         if error.code() in UNREACHABLE:
             return self._cause_of_silence()
         return Rejected(f"{error.name()}: {error.str()}")
@@ -131,7 +136,10 @@ class Brokers:
         """Return why no broker answered: calls only time out, the cause comes by callback."""
         for complaint in self._complaints:
             if complaint.code() in UNAUTHORIZED:
-                return NotAuthorized(f"Kafka at {self._servers!r} refuses the operator: {complaint.str()}")
+                return NotAuthorized(f"Kafka at {self._servers!r} refuses the operator: {complaint.name()}")
+        log.warning(
+            "no broker answers", servers=self._servers, causes=[each.str() for each in self._complaints]
+        )
         return KafkaUnreachable(
             f"no broker at {self._servers!r} answered within {REQUEST_SECONDS:g} s; "
             "check connection.bootstrapServers and that Kafka runs"

@@ -1,16 +1,15 @@
-"""The Kubernetes objects of one resource: written whole by server-side apply, and only when they differ.
+"""The Kubernetes objects of one resource, written whole by server-side apply.
 
 Never takes over what belongs to somebody else, and never brings back what was deleted in the meantime.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kafleet_operator.effects.views import OWNED, TYPES, controller_of
 from kafleet_operator.errors import NotFound
+from kafleet_operator.planning import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 
 Name = tuple[str, str]  # kind, name
 
-# What changes without anybody changing the object's meaning.
-VOLATILE = ("resourceVersion", "managedFields", "generation")
-REVISION = "deployment.kubernetes.io/revision"
-
 
 class Objects:
     """The ServiceAccounts, ConfigMaps and Deployments of one resource (`owner`: one uid, one lifetime)."""
@@ -33,7 +28,6 @@ class Objects:
         self._api = api
         self._view = view
         self._owner = owner
-        self._applied: dict[Name, tuple[str, str]] = {}
 
     def owned(self) -> dict[Name, Json]:
         """Return what the resource owns, as last seen."""
@@ -56,21 +50,16 @@ class Objects:
         """Make an object as desired and return it as it is now."""
         kind, name = desired["kind"], desired["metadata"]["name"]
         seen = self._view[kind, self._owner.namespace, name]
-        wish = digest(desired)
-        if seen and self._applied.get((kind, name)) == (wish, fingerprint(seen)):
-            return seen
         # With the uid a write to an object that is gone fails, instead of making a new one.
         metadata = {**desired["metadata"], **({"uid": seen["metadata"]["uid"]} if seen else {})}
         path = TYPES[kind].path(self._owner.namespace, name)
         body = await self._api.apply(path, {**desired, "metadata": metadata})
         self._view.put(body)
-        self._applied[kind, name] = (wish, fingerprint(body))
         return body
 
     async def delete(self, kind: str, name: str) -> None:
         """Delete an object of the resource, if it is there."""
         seen = self._view[kind, self._owner.namespace, name]
-        self._applied.pop((kind, name), None)
         if seen is None or not self._is_ours(seen) or "deletionTimestamp" in seen["metadata"]:
             return
         try:
@@ -91,23 +80,10 @@ class Objects:
             return bool(controller["uid"] == self._owner.uid)
         # Orphaned by `kubectl delete --cascade=orphan`: taken back, as a ReplicaSet takes back its pods.
         labels = body["metadata"].get("labels", {})
-        return (labels.get("kafleet.dev/kind"), labels.get("kafleet.dev/resource")) == (
+        return (labels.get(names.KIND), labels.get(names.RESOURCE)) == (
             self._owner.kind,
             self._owner.name,
         )
-
-
-def digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return a hash that is equal for equal JSON values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def fingerprint(body: Json) -> str:
-    """Return a hash of what an object means: unequal when anybody changed it."""
-    metadata = {name: value for name, value in body["metadata"].items() if name not in VOLATILE}
-    annotations = {name: value for name, value in metadata.get("annotations", {}).items() if name != REVISION}
-    meaning = {name: value for name, value in body.items() if name not in ("metadata", "status")}
-    return digest([meaning, {**metadata, "annotations": annotations}])
 
 
 def _holder(body: Json) -> str:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from kafleet_operator.effects.groups import Ends
 from kafleet_operator.effects.views import OWNED, PODS
-from kafleet_operator.errors import KafleetError
+from kafleet_operator.errors import KafleetError, NotFound
 from kafleet_operator.planning.claims import claims_of_others
-from kafleet_operator.planning.observations import Observed, Unknown
+from kafleet_operator.planning.observations import Observed, TopicState, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from kafleet_operator.effects.groups import Partition
     from kafleet_operator.effects.kafka import Kafka
     from kafleet_operator.effects.objects import Objects
     from kafleet_operator.effects.references import References
     from kafleet_operator.effects.views import View
     from kafleet_operator.planning.fleets import Fleet, Json, Owner
-    from kafleet_operator.planning.observations import GroupState, TopicState
+    from kafleet_operator.planning.observations import GroupState
 
-TopicStates = dict[str, "TopicState | None"]
+TopicStates = dict[str, TopicState | None]
 
 # Topics change rarely and their reads are the dearest: a lost or drifted one is noticed within this.
 TOPICS_FRESH_SECONDS: Final = 30.0
@@ -44,12 +46,18 @@ class Observer:
         inputs = {lane.group: [fleet.topic(role).name for role in lane.inputs] for lane in fleet.lanes}
         dead_letters = {fleet.topic(lane.dead_letters).name for lane in fleet.lanes}
         wanted = [(type_.kind, f"{fleet.owner.name}-{lane.name}") for lane in fleet.lanes for type_ in OWNED]
-        topics, foreign, references = await asyncio.gather(
-            self._read_topics(kafka, names), self._objects.foreign(wanted), self._read_references(fleet)
+        (topics, ends), foreign, references = await asyncio.gather(
+            self._read_topics_and_ends(kafka, names),
+            self._objects.foreign(wanted),
+            self._read_references(fleet),
         )
-        groups, lying = await self._read_groups(kafka, topics, inputs, dead_letters)
         return self._observed(
-            body, topics, groups=groups, dead_letters=lying, foreign=foreign, references=references
+            body,
+            topics,
+            groups=await _read_groups(kafka, inputs, topics, ends),
+            dead_letters=_records_in(dead_letters, topics, ends),
+            foreign=foreign,
+            references=references,
         )
 
     async def observe_remains(
@@ -57,9 +65,9 @@ class Observer:
     ) -> Observed:
         """Look at what a resource that is going would leave behind."""
         self.forget_topics()
-        states = await self._read_topics(kafka, set(topics))
-        described, _ = await self._read_groups(kafka, states, {group: [] for group in groups}, set())
-        return self._observed(body, states, groups=described)
+        states, ends = await self._read_topics_and_ends(kafka, set(topics))
+        inputs: dict[str, list[str]] = {group: [] for group in groups}
+        return self._observed(body, states, groups=await _read_groups(kafka, inputs, states, ends))
 
     def claims_of_others(self, body: Json) -> dict[str, str]:
         """Return who else holds which topic now."""
@@ -93,34 +101,17 @@ class Observer:
             self._topics_read_at = now
         return {name: self._topics[name] for name in names}
 
-    async def _read_groups(
-        self,
-        kafka: Kafka,
-        topics: TopicStates | Unknown,
-        inputs: Mapping[str, list[str]],
-        dead_letters: set[str],
-    ) -> tuple[dict[str, GroupState | Unknown], dict[str, int | Unknown]]:
-        if isinstance(topics, Unknown):
-            return dict.fromkeys(inputs, topics), dict.fromkeys(dead_letters, topics)
-        partitions = {
-            name: [(name, number) for number in range(topic.partitions)] if topic else []
-            for name, topic in topics.items()
-        }
-        consumed = {
-            group: [partition for name in names for partition in partitions[name]]
-            for group, names in inputs.items()
-        }
-        try:
-            ends = await kafka.groups.ends(
-                partition
-                for name in {*dead_letters, *(name for names in inputs.values() for name in names)}
-                for partition in partitions[name]
-            )
-            groups = await kafka.groups.observe(consumed, ends)
-        except KafleetError as error:
-            unknown = Unknown(error.reason, str(error))
-            return dict.fromkeys(inputs, unknown), dict.fromkeys(dead_letters, unknown)
-        return groups, {name: ends.records_in(partitions[name]) for name in dead_letters}
+    async def _read_topics_and_ends(
+        self, kafka: Kafka, names: set[str]
+    ) -> tuple[TopicStates | Unknown, Ends | Unknown]:
+        topics = await self._read_topics(kafka, names)
+        ends = await _read_ends(kafka, topics)
+        if isinstance(ends, Ends) and any(isinstance(error, NotFound) for error in ends.errors.values()):
+            # A topic vanished since topics were read last: look again, instead of calling it unknown.
+            self.forget_topics()
+            topics = await self._read_topics(kafka, names)
+            ends = await _read_ends(kafka, topics)
+        return topics, ends
 
     async def _read_references(self, fleet: Fleet) -> dict[tuple[str, str], str | Unknown | None]:
         names = sorted({lane.agent.code_config_map for lane in fleet.lanes if lane.agent.code_config_map})
@@ -128,3 +119,43 @@ class Observer:
             *(self._references.observe_config_map(self._owner.namespace, name) for name in names)
         )
         return {("ConfigMap", name): content for name, content in zip(names, hashes, strict=True)}
+
+
+async def _read_ends(kafka: Kafka, topics: TopicStates | Unknown) -> Ends | Unknown:
+    if isinstance(topics, Unknown):
+        return topics
+    try:
+        return await kafka.groups.ends(
+            partition for topic in topics.values() for partition in _partitions(topic)
+        )
+    except KafleetError as error:
+        return Unknown(error.reason, str(error))
+
+
+async def _read_groups(
+    kafka: Kafka, inputs: Mapping[str, list[str]], topics: TopicStates | Unknown, ends: Ends | Unknown
+) -> dict[str, GroupState | Unknown]:
+    if isinstance(topics, Unknown):
+        return dict.fromkeys(inputs, topics)
+    if isinstance(ends, Unknown):
+        return dict.fromkeys(inputs, ends)
+    consumed = {
+        group: [partition for name in names for partition in _partitions(topics[name])]
+        for group, names in inputs.items()
+    }
+    try:
+        return await kafka.groups.observe(consumed, ends)
+    except KafleetError as error:
+        return dict.fromkeys(inputs, Unknown(error.reason, str(error)))
+
+
+def _records_in(
+    names: set[str], topics: TopicStates | Unknown, ends: Ends | Unknown
+) -> dict[str, int | Unknown]:
+    if isinstance(topics, Unknown) or isinstance(ends, Unknown):
+        return {}
+    return {name: ends.records_in(_partitions(topics[name])) for name in names}
+
+
+def _partitions(topic: TopicState | None) -> list[Partition]:
+    return [(topic.name, number) for number in range(topic.partitions)] if topic else []

@@ -38,8 +38,7 @@ async def perform(plan: Plan, *, kafka: Kafka, objects: Objects) -> Outcome:
         created_topics={name: id_ for name, id_ in created.items() if isinstance(id_, str)},
         applied=applied,
         failures=(
-            *_failures("topic", {**created, **grown, **configured, **topics}),
-            *_failures("group", groups),
+            *_failures({**created, **grown, **configured, **topics, **groups}),
             *refused,
             *undeleted,
         ),
@@ -86,9 +85,9 @@ async def _delete(names: Iterable[Name], objects: Objects) -> list[Failure]:
     return failures
 
 
-def _failures(sort: str, results: Mapping[str, object]) -> list[Failure]:
+def _failures(results: Mapping[str, object]) -> list[Failure]:
     return [
-        Failure(f"{sort} {name!r}", result.reason, str(result))
+        Failure(name, result.reason, str(result))
         for name, result in results.items()
         if isinstance(result, KafleetError)
     ]

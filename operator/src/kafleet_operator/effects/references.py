@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from kafleet_operator.effects.objects import digest
 from kafleet_operator.effects.views import TYPES
 from kafleet_operator.errors import KafleetError, NotFound
+from kafleet_operator.planning.manifests import hash_of
 from kafleet_operator.planning.observations import Unknown
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class References:
             return known[1]
         try:
             body = await self._api.read(TYPES["ConfigMap"].path(namespace, name))
-            content = digest([body.get("data"), body.get("binaryData")])
+            content = hash_of([body.get("data"), body.get("binaryData")])
         except NotFound:
             content = None
         except KafleetError as error:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from kafleet_operator.effects.views import TYPES
 from kafleet_operator.errors import KafleetError, NotFound
+from kafleet_operator.planning.names import FINALIZER
 
 if TYPE_CHECKING:
     from kafleet_operator.effects.api_server import ApiServer
     from kafleet_operator.effects.views import View
     from kafleet_operator.planning.fleets import Json
 
-FINALIZER: Final = "kafleet.dev/cleanup"
 CONTROLLER: Final = "kafleet.dev/operator"
 
 

@@ -16,7 +16,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from kafleet_operator.errors import Conflict, KafkaUnreachable, KafleetError, NotFound
+from kafleet_operator.errors import KafkaUnreachable, KafleetError, NotFound
 from kafleet_operator.planning.observations import TopicState
 
 if TYPE_CHECKING:
@@ -39,17 +39,14 @@ class Topics:
         """Return each topic, None where there is none; raise if any of them could not be read."""
         described = await self._describe(names)
         existing = [name for name, topic in described.items() if topic]
-        overrides = await self._overrides(existing)
+        configs = await self._configs(existing)
         return {
-            name: _state(topic, overrides[name]) if topic and name in overrides else None
+            name: _state(topic, configs[name]) if topic and configs[name] else None
             for name, topic in described.items()
         }
 
     async def create(self, steps: Sequence[CreateTopic]) -> dict[str, str | KafleetError]:
-        """Create topics in one request; return the id of each once brokers show it, or what went wrong.
-
-        One that somebody made first is left out: it is not ours until the next look says so.
-        """
+        """Create topics in one request; return the id of each once brokers show it, or what went wrong."""
         new = [
             NewTopic(step.name, step.partitions, step.replication_factor, config=dict(step.config))
             for step in steps
@@ -61,9 +58,7 @@ class Topics:
         )
         errors = {name: result for name, result in results.items() if isinstance(result, KafleetError)}
         ids = await self._await_ids(set(results) - set(errors))
-        return {
-            name: result for name, result in {**errors, **ids}.items() if not isinstance(result, Conflict)
-        }
+        return {**errors, **ids}
 
     async def grow(self, steps: Sequence[GrowTopic]) -> dict[str, KafleetError]:
         """Add partitions; return what went wrong, by topic."""
@@ -114,24 +109,15 @@ class Topics:
         )
         return _present(results)
 
-    async def _overrides(self, names: list[str]) -> dict[str, dict[str, str]]:
-        """Return the overrides made on each topic itself; a topic deleted meanwhile is left out."""
+    async def _configs(self, names: list[str]) -> dict[str, Any]:
+        """Return each topic's configuration, None for one that was deleted meanwhile."""
         if not names:
             return {}
         wanted = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         results = await self._brokers.call(
             lambda client, seconds: client.describe_configs(wanted, request_timeout=seconds)
         )
-        entries = _present({resource.name: result for resource, result in results.items()})
-        return {
-            name: {
-                entry.name: entry.value
-                for entry in config.values()
-                if entry.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value
-            }
-            for name, config in entries.items()
-            if config is not None
-        }
+        return _present({resource.name: result for resource, result in results.items()})
 
     async def _await_ids(self, names: set[str]) -> dict[str, str | KafleetError]:
         """Wait until brokers show new topics: reads lag creation by milliseconds."""
@@ -155,13 +141,15 @@ def _present(results: Mapping[str, Any]) -> dict[str, Any]:
     return present
 
 
-def _state(topic: Any, overrides: dict[str, str]) -> TopicState:  # noqa: ANN401 - confluent-kafka is untyped
+def _state(topic: Any, config: Any) -> TopicState:  # noqa: ANN401 - confluent-kafka is untyped
+    own = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
     return TopicState(
         name=topic.name,
         id=str(topic.topic_id),
         partitions=len(topic.partitions),
         replication_factor=len(topic.partitions[0].replicas),
-        overrides=overrides,
+        overrides={entry.name: entry.value for entry in config.values() if entry.source == own},
+        max_message_bytes=int(config["max.message.bytes"].value),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from kafleet_operator.api.kinds import GROUP, KINDS, VERSION
+from kafleet_operator.planning import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -154,8 +155,8 @@ def resource_of(body: Json) -> Key | None:
     if owner and owner["apiVersion"].startswith(f"{GROUP}/"):
         return (owner["kind"], namespace, owner["name"])
     labels = body["metadata"].get("labels", {})
-    if labels.get("kafleet.dev/kind") in KINDS and "kafleet.dev/resource" in labels:
-        return (labels["kafleet.dev/kind"], namespace, labels["kafleet.dev/resource"])
+    if labels.get(names.KIND) in KINDS and names.RESOURCE in labels:
+        return (labels[names.KIND], namespace, labels[names.RESOURCE])
     return None
 
 

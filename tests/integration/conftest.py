@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.servers import Broker, Kubernetes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+
+
+def folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder, in memory where that is possible, and removed on leaving its context."""
+    return tempfile.TemporaryDirectory(
+        prefix="kafleet-test-", dir=MEMORY if MEMORY.is_dir() else None, ignore_cleanup_errors=True
+    )
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[Kubernetes]:
+    """Run a Kubernetes for this session."""
+    with folder() as path:
+        servers = Kubernetes(Path(path))
+        try:
+            servers.start()
+            servers.await_ready()
+            yield servers
+        finally:
+            servers.stop()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(kubernetes: Kubernetes) -> Path:
+    """Return the administrator's kubeconfig."""
+    return kubernetes.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """Run a Kafka for this session."""
+    with folder() as path:
+        server = Broker(Path(path))
+        try:
+            server.start()
+            server.await_ready()
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def bootstrap_servers(broker: Broker) -> str:
+    """Return the address of the broker."""
+    return broker.bootstrap_servers

@@ -1,0 +1,335 @@
+"""A real API server and a real broker for integration tests: on loopback, without a kubelet.
+
+Every process is asked of the kernel to die with pytest, so that nothing is left however a run ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from confluent_kafka.admin import AdminClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+PROJECT = Path(__file__).resolve().parents[2]
+DEADLINE_SECONDS = 60.0
+CONTROLLERS = (
+    "deployment-controller",
+    "replicaset-controller",
+    "garbage-collector-controller",
+    "serviceaccount-controller",
+    "namespace-controller",
+)
+
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found], *, seconds: float = DEADLINE_SECONDS) -> Found:
+    """Look again and again until something true is found, and return it; AssertionError after the deadline.
+
+    An AssertionError of `look` itself counts as not yet, and is what the reader sees in the end.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        reason: AssertionError | None = None
+        try:
+            found = look()
+        except AssertionError as error:
+            reason = error
+        else:
+            if found:
+                return found
+        if time.monotonic() > deadline:
+            raise reason or AssertionError(f"not within {seconds:g} s: {found!r}")
+        time.sleep(0.1)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback interface that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def local_cluster(command: str) -> Path:
+    """Return the folder that `local/cluster bin` or `local/cluster kafka-lib` prints."""
+    printed = subprocess.run(
+        [PROJECT / "local" / "cluster", command], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return Path(printed.stdout.strip())
+
+
+class Process:
+    """A program with its log in a file; it can be stopped and started again."""
+
+    def __init__(
+        self, name: str, command: list[str | Path], folder: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._command = [str(word) for word in command]
+        self._env = env
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._running = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *self._command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(self._env or {})},
+            )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 30) -> int:
+        """End the process and return its exit status; 0 if it does not run."""
+        if self._running is None:
+            return 0
+        running, self._running = self._running, None
+        running.send_signal(how)
+        try:
+            return running.wait(seconds)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+            raise AssertionError(f"{self.name} did not end within {seconds:g} s of {how.name}") from None
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._running.pid if self._running and self._running.poll() is None else None
+
+    def check(self) -> None:
+        """Fail with the end of the log if the process ended by itself."""
+        if self._running and self._running.poll() is not None:
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+            raise RuntimeError(f"{self.name} ended with status {self._running.returncode}:\n{tail}")
+
+
+class Kubernetes:
+    """etcd, kube-apiserver and a few controllers; `kubeconfig` is an administrator's."""
+
+    def __init__(self, folder: Path) -> None:
+        binaries = local_cluster("bin")
+        etcd_port, peer_port, self._port, manager_port = free_ports(4)
+        pki = folder / "pki"
+        server = f"https://127.0.0.1:{self._port}"
+        subprocess.run(
+            [
+                binaries / "kube",
+                "pki",
+                "--dir",
+                pki,
+                "--server",
+                server,
+                "--node",
+                "none",
+                "--ips",
+                "127.0.0.1",
+            ],
+            check=True,
+        )
+        self.kubeconfig = pki / "admin.kubeconfig"
+        self._context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+        self._context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
+        self._audit_log = folder / "audit.log"
+        policy = folder / "audit.yaml"
+        policy.write_text(yaml.safe_dump(AUDIT_POLICY))
+        self._etcd = Process(
+            "etcd",
+            [
+                binaries / "etcd",
+                f"--data-dir={folder / 'etcd'}",
+                f"--listen-client-urls=http://127.0.0.1:{etcd_port}",
+                f"--advertise-client-urls=http://127.0.0.1:{etcd_port}",
+                f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+                "--unsafe-no-fsync",
+            ],
+            folder,
+        )
+        self.api_server = Process(
+            "kube-apiserver",
+            [
+                *(binaries / "kube", "kube-apiserver"),
+                "--bind-address=127.0.0.1",
+                f"--secure-port={self._port}",
+                "--advertise-address=127.0.0.1",
+                "--endpoint-reconciler-type=none",
+                f"--etcd-servers=http://127.0.0.1:{etcd_port}",
+                "--authorization-mode=RBAC",
+                f"--client-ca-file={pki / 'ca.crt'}",
+                f"--tls-cert-file={pki / 'apiserver.crt'}",
+                f"--tls-private-key-file={pki / 'apiserver.key'}",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-key-file={pki / 'sa.pub'}",
+                f"--service-account-signing-key-file={pki / 'sa.key'}",
+                "--service-cluster-ip-range=10.0.0.0/24",
+                f"--audit-policy-file={policy}",
+                f"--audit-log-path={self._audit_log}",
+            ],
+            folder,
+        )
+        self._manager = Process(
+            "kube-controller-manager",
+            [
+                *(binaries / "kube", "kube-controller-manager"),
+                f"--controllers={','.join(CONTROLLERS)}",
+                "--bind-address=127.0.0.1",
+                f"--secure-port={manager_port}",
+                f"--kubeconfig={pki / 'controller-manager.kubeconfig'}",
+                "--leader-elect=false",
+                "--use-service-account-credentials=true",
+                f"--service-account-private-key-file={pki / 'sa.key'}",
+                f"--root-ca-file={pki / 'ca.crt'}",
+            ],
+            folder,
+        )
+
+    def start(self) -> None:
+        self._etcd.start()
+        self.api_server.start()
+
+    def await_ready(self) -> None:
+        eventually(self._is_ready)
+        if self._manager.pid is None:
+            self._manager.start()
+
+    def stop(self) -> None:
+        for process in (self._manager, self.api_server, self._etcd):
+            process.kill()
+
+    def requests_of(self, user: str) -> list[dict[str, Any]]:
+        """Return the finished requests of a user so far, as audit events."""
+        lines = self._audit_log.read_text().splitlines()
+        events = [json.loads(line) for line in lines]
+        return [event for event in events if event["user"]["username"] == user]
+
+    def _is_ready(self) -> bool:
+        self._etcd.check()
+        self.api_server.check()
+        try:
+            url = f"https://127.0.0.1:{self._port}/readyz"
+            with urllib.request.urlopen(url, timeout=2, context=self._context) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+# Who asked for what, of service accounts only; watches are noted when they end, so they are left out.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [
+        {"level": "None", "verbs": ["watch"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts:kafleet-system"]},
+    ],
+}
+
+
+class Broker:
+    """One Kafka node in KRaft mode that keeps its data and its address over stops."""
+
+    def __init__(self, folder: Path) -> None:
+        jars = local_cluster("kafka-lib")
+        port, controller_port = free_ports(2)
+        self.bootstrap_servers = f"127.0.0.1:{port}"
+        configuration = folder / "server.properties"
+        settings = {**BROKER_SETTINGS, "log.dirs": str(folder / "data")}
+        settings["controller.quorum.voters"] = f"1@127.0.0.1:{controller_port}"
+        settings["listeners"] = (
+            f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://127.0.0.1:{controller_port}"
+        )
+        settings["advertised.listeners"] = f"PLAINTEXT://{self.bootstrap_servers}"
+        configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        logging = folder / "log4j2.properties"
+        logging.write_text(BROKER_LOGGING)
+        java = ["java", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
+        subprocess.run(
+            [
+                *java,
+                "kafka.tools.StorageTool",
+                *("format", "--cluster-id", "a2FmbGVldC10ZXN0LTAwMQ", "--config", configuration),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        self.process = Process("kafka", [*java, "kafka.Kafka", configuration], folder)
+
+    def start(self) -> None:
+        """Start the broker without waiting for it."""
+        self.process.start()
+
+    def await_ready(self) -> None:
+        client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+
+        def answers() -> bool:
+            self.process.check()
+            with contextlib.suppress(Exception):
+                return bool(client.list_topics(timeout=2).brokers)
+            return False
+
+        eventually(answers)
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def restart(self) -> None:
+        """Stop the broker if it runs, start it, and wait until it answers."""
+        self.stop()
+        self.start()
+        self.await_ready()
+
+
+JAVA_OPTIONS = (
+    *("-Xms128m", "-Xmx384m"),
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Djava.awt.headless=true",
+)
+BROKER_SETTINGS: Mapping[str, object] = {
+    "process.roles": "broker,controller",
+    "node.id": 1,
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "offsets.topic.replication.factor": 1,
+    "offsets.topic.num.partitions": 4,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "transaction.state.log.num.partitions": 4,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    "group.initial.rebalance.delay.ms": 0,
+    "log.cleaner.dedupe.buffer.size": 16 << 20,
+}
+BROKER_LOGGING = """\
+appender.out.type = Console
+appender.out.name = OUT
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %p %c{1} %m%n
+rootLogger.level = info
+rootLogger.appenderRefs = out
+rootLogger.appenderRef.out.ref = OUT
+"""
