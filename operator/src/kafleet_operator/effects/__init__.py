@@ -4,7 +4,7 @@ Rights it needs, in the namespaces it serves; the chart grants exactly these:
 
 | group | resource | verbs | for |
 | --- | --- | --- | --- |
-| kafleet.dev | agentgroups | get list watch patch | reading the wish; setting and dropping our finalizer |
+| kafleet.dev | agentgroups | list watch patch | reading the wish; setting and dropping our finalizer |
 | kafleet.dev | agentgroups/status | patch | status, written by server-side apply |
 | kafleet.dev | agentgroups/finalizers | update | owner references that block deletion |
 | apps | deployments | get list watch create patch delete | a lane's agents |
