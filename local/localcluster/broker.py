@@ -4,8 +4,10 @@ from pathlib import Path
 
 from localcluster import caching, programs
 from localcluster.paths import CACHE, LOCAL
-from localcluster.programs import run, step
+from localcluster.programs import Failed, run, step
 
+MANIFEST = LOCAL / "kafka.yaml"
+IMAGE_LINE = "image: kafleet.local/kafka\n"
 POM = LOCAL / "kafka" / "pom.xml"
 # Pinned, because Maven would otherwise ask for whatever its own version calls the default.
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies"
@@ -20,3 +22,14 @@ def fetch(folder: Path) -> None:
     programs.install({"mvn": "maven", "java": "default-jre-headless"})
     with step("fetching Kafka with Maven", "15 s, a minute the first time"):
         run(*("mvn", "-B", "-q", "-f", POM, COPY, f"-DoutputDirectory={folder}", "-DincludeScope=runtime"))
+
+
+def start(kubectl: list[str], image: str) -> None:
+    """Apply the broker's manifest with the image, and wait until the broker serves."""
+    manifest = MANIFEST.read_text()
+    if manifest.count(IMAGE_LINE) != 1:
+        raise Failed(f"{str(MANIFEST)!r} must name its image in one line, {IMAGE_LINE.strip()!r}")
+    with step("starting Kafka", "10 to 20 s"):
+        pinned = manifest.replace(IMAGE_LINE, f"image: {image}\n")
+        run(*kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=pinned)
+        run(*kubectl, "-n", "kafka", "rollout", "status", "statefulset/kafka", "--timeout=180s")

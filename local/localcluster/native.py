@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from localcluster import archives, binaries, caching, cgroups, components, machine, probes, programs
+from localcluster import archives, binaries, buildah, caching, cgroups, components, machine, probes, programs
 from localcluster.addresses import API_PORT, NODE, NODE_IP
+from localcluster.images import Builder
 from localcluster.machine import Condition, Node
 from localcluster.paths import KUBECONFIG, LOCAL, STATE
 from localcluster.programs import Failed, run, say, step
@@ -18,7 +19,7 @@ LOCK = Path("/run/lock/kafleet-local")  # one cluster a machine, whatever the st
 PKI = STATE / "pki"
 LOG = STATE / "log"
 VAR = STATE / "var"
-DNS_MANIFEST = LOCAL / "dns.yaml"
+MANIFEST = LOCAL / "native.yaml"
 PACKAGES = {
     "ip": "iproute2",
     "iptables": "iptables",  # for pods with host ports
@@ -85,10 +86,10 @@ def boot(folder: Path) -> None:
     forget_containers()
     keep_previous_logs()
     issue_certificates(folder)
-    archives.write(
+    archives.write_program(
         STATE / "images" / "pause.tar", components.PAUSE_IMAGE, folder / "pause", user="65535:65535"
     )
-    archives.write(STATE / "images" / "coredns.tar", components.COREDNS_IMAGE, folder / "coredns")
+    archives.write_program(STATE / "images" / "coredns.tar", components.COREDNS_IMAGE, folder / "coredns")
     cgroups.make()
     with (LOG / "node.log").open("ab") as log:
         process = subprocess.Popen(
@@ -144,7 +145,7 @@ def settle() -> None:
     until("the API server", lambda: probes.api_answers("/readyz", PKI))
     shutil.copyfile(PKI / "admin.kubeconfig", KUBECONFIG)
     KUBECONFIG.chmod(0o600)
-    kubectl("apply", "--server-side", "-f", DNS_MANIFEST)
+    kubectl("apply", "--server-side", "-f", MANIFEST)
     until("the node's registration", lambda: probes.api_answers(f"/api/v1/nodes/{NODE}", PKI))
     kubectl("wait", f"node/{NODE}", "--for=condition=Ready", f"--timeout={BOOT_SECONDS}s")
     # After a restart the stored statuses still say what was; an answer is proof.
@@ -191,6 +192,10 @@ def load_image(archive: Path) -> None:
         done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Failed(f"{str(archive)!r} cannot be imported: {done.stderr.strip()}")
+
+
+def builder() -> Builder:
+    return buildah.builder()
 
 
 def images() -> set[str]:

@@ -66,7 +66,7 @@ def mount_folders(state: Path, binaries: Path) -> None:
         mount("--bind", folder, target)
     mount("--move", run, "/run")
     var = STATE / "var"
-    for name in ("lib", "log", "tmp", "cache"):
+    for name in ("lib/volume", "log", "tmp", "cache"):
         (var / name).mkdir(parents=True, exist_ok=True)
     if not (var / "run").is_symlink():
         (var / "run").symlink_to("/run")

@@ -1,0 +1,108 @@
+"""Building the operator's, the agents' and the broker's image, each tagged with the hash of its inputs."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from localcluster import broker, caching, programs
+from localcluster.paths import CACHE, LOCAL, PROJECT
+from localcluster.programs import step
+
+FOLDER = CACHE / "images"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image to build: `inputs` decide its tag, `usually` tells how long the first build takes."""
+
+    name: str
+    dockerfile: Path
+    inputs: tuple[Path, ...]
+    usually: str
+
+    def reference(self, base: str) -> str:
+        return f"kafleet.local/{self.name}:{caching.key_of([self.dockerfile, *self.inputs], base)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """An engine, and the image that what it builds stands on.
+
+    `build(reference, dockerfile, context, archive)` writes a docker-archive.
+    """
+
+    base: str
+    build: Callable[[str, Path, Path, Path], None]
+
+
+class Node(Protocol):
+    """What images are loaded into."""
+
+    def images(self) -> set[str]: ...
+    def load_image(self, archive: Path, /) -> None: ...
+
+
+BUILD_BACKEND = PROJECT / "build-requirements.lock"
+KAFKA = LOCAL / "kafka"
+IMAGES = (
+    Image(
+        "operator",
+        PROJECT / "Dockerfile",
+        (
+            BUILD_BACKEND,
+            *(PROJECT / "operator" / name for name in ("pyproject.toml", "requirements.lock", "src")),
+        ),
+        "1 min, 10 s when only our own code changed",
+    ),
+    Image(
+        "agent",
+        PROJECT / "agent_image" / "Dockerfile",
+        (
+            BUILD_BACKEND,
+            *(PROJECT / "agent_image" / name for name in ("pyproject.toml", "requirements.lock", "src")),
+        ),
+        "1 min, 10 s when only our own code changed",
+    ),
+    Image("kafka", KAFKA / "Dockerfile", (KAFKA,), "1 min"),
+)
+
+
+def built(image: Image, builder: Builder) -> tuple[str, Path]:
+    """Return the image's reference and its archive, building it if it is not in the cache."""
+    reference = image.reference(builder.base)
+    archive = FOLDER / f"{reference.rpartition('/')[2].replace(':', '-')}.tar"
+    if archive.exists():
+        return reference, archive
+    with programs.exclusive(FOLDER / ".lock"):
+        if not archive.exists():
+            with step(f"building the {image.name} image", image.usually):
+                build(image, builder, reference, archive)
+            for older in FOLDER.glob(f"{image.name}-*.tar"):
+                if older != archive:
+                    older.unlink()
+    return reference, archive
+
+
+def loaded(image: Image, cluster: Node, builder: Builder) -> str:
+    """Return the image's reference when the cluster has it, building and loading it if need be."""
+    reference, archive = built(image, builder)
+    if reference not in cluster.images():
+        with step(f"loading the {image.name} image into the cluster", "5 s"):
+            cluster.load_image(archive)
+    return reference
+
+
+def build(image: Image, builder: Builder, reference: str, archive: Path) -> None:
+    part = archive.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    if image.name != "kafka":
+        builder.build(reference, image.dockerfile, PROJECT, part)
+    else:
+        with tempfile.TemporaryDirectory(prefix="kafleet-kafka-") as context:
+            shutil.copytree(KAFKA, context, dirs_exist_ok=True)
+            shutil.copytree(broker.jars(), Path(context, "lib"))
+            builder.build(reference, image.dockerfile, Path(context), part)
+    part.rename(archive)
