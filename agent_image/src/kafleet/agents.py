@@ -1,0 +1,117 @@
+"""What an agent developer writes with: Agent, Context, Result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import structlog
+
+from kafleet.errors import InvalidAgent, UnknownLane
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A return value with a key or a type of its own. `key` None keeps the task's key."""
+
+    value: Any
+    key: str | bytes | None = None
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A record that a handler asked to send to another lane."""
+
+    lane: str
+    payload: Any
+    key: str | bytes | None
+    type: str | None
+
+
+@dataclass(slots=True)
+class Context:
+    """What a handler knows about the record it works on. A test makes one by hand: `Context(id="1")`.
+
+    `attempt` counts from 1. `deadline` is when the whole task must be done, None if nobody said. `lanes` are
+    the names that `send` accepts, None in a test: any. `emitted` lists what was sent so far.
+    """
+
+    id: str
+    key: str | None = None
+    attempt: int = 1
+    deadline: datetime | None = None
+    correlation_id: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    log: Any = field(default_factory=structlog.get_logger)
+    lanes: frozenset[str] | None = None
+    emitted: list[Send | Result] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.correlation_id = self.correlation_id or self.id
+
+    async def send(
+        self,
+        lane: str,
+        payload: object,
+        *,
+        key: str | bytes | None = None,
+        type: str | None = None,  # noqa: A002 - the record's ce_type, as in Result
+    ) -> None:
+        """Send a task to another lane when this handler has ended well; without `key` a unique one is used.
+
+        Raises UnknownLane if this lane may not write there.
+        """
+        if self.lanes is not None and lane not in self.lanes:
+            raise UnknownLane(
+                f"no lane {lane!r} to send to, there is {', '.join(sorted(self.lanes)) or 'none'}"
+            )
+        self.emitted.append(Send(lane, payload, key, type))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A registered handler; `type` None takes every record that no other handler takes."""
+
+    function: Callable[..., Any]
+    type: str | None
+
+
+class Agent:
+    """The handlers of one lane. Registered functions stay what they are: a test calls them."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    @overload
+    def task(self, function: Function, /) -> Function: ...
+
+    @overload
+    def task(self, /, *, type: str | None = None) -> Callable[[Function], Function]: ...
+
+    def task(self, function: Callable[..., Any] | None = None, /, *, type: str | None = None) -> Any:  # noqa: A002 - ce_type; see the overloads
+        """Register a handler for tasks: `@agent.task`, or `@agent.task(type="refund")` for one ce_type."""
+
+        def register(function: Function) -> Function:
+            taken = next((task for task in self.tasks if task.type == type), None)
+            if taken is not None:
+                what = "every task" if type is None else f"tasks of type {type!r}"
+                raise InvalidAgent(
+                    f"two handlers for {what}: {name_of(taken.function)!r} and {name_of(function)!r};"
+                    " give one of them another type"
+                )
+            self.tasks.append(Task(function, type))
+            return function
+
+        return register if function is None else register(function)
+
+
+def name_of(function: object) -> str:
+    """Return a function's name for people."""
+    return str(getattr(function, "__qualname__", function))

@@ -1,0 +1,397 @@
+"""Which record is worked on when: order per key, bounded in flight, retries, and what may be committed.
+
+Pure asyncio over values: records come from a `Source` and go to a `Sink`, the work is an `Attempting`.
+Everything runs on one event loop. The invariant: an offset is settled only when all that its record emitted,
+or its dead letter, is acknowledged; and nothing but the position of a watermark is ever committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kafleet.backlogs import Backlog, Item, Lot
+from kafleet.envelopes import dead_letter_headers
+from kafleet.ports import Position, RecordRefused, WriteFailed
+from kafleet.records import Outgoing, Partition, Record, text_of
+from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from structlog.typing import FilteringBoundLogger
+
+    from kafleet.lanes import Lane
+    from kafleet.metrics import Metrics
+    from kafleet.ports import Attempting, Sink, Source
+
+COMMIT_SECONDS = 1.0
+_MOST_DOUBLINGS = 32
+_CANCEL_SECONDS = 1.0
+
+
+class Dispatcher:
+    """Gives records out and keeps the books. Events of the log come in as method calls, in log order."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        attempt: Attempting,
+        source: Source,
+        sink: Sink,
+        *,
+        metrics: Metrics,
+        logger: FilteringBoundLogger,
+        randomness: random.Random | None = None,
+    ) -> None:
+        self._lane = lane
+        self._delivery = lane.delivery
+        self._attempt = attempt
+        self._source = source
+        self._sink = sink
+        self._metrics = metrics
+        self._logger = logger
+        self._random = randomness or random.Random()  # noqa: S311 - jitter, no secret
+        self._loop = asyncio.get_running_loop()
+        self._backlog = Backlog(is_ordered=lane.delivery.ordering == "Key")
+        self._tasks: dict[Item, asyncio.Task[float | None]] = {}
+        self._throttle_timer: asyncio.TimerHandle | None = None  # while it runs nothing is started
+        self.is_stopping = False
+        self.lots: dict[Partition, Lot] = {}
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def held(self) -> int:
+        """Records that were read and are neither settled nor in flight."""
+        return sum(len(lot.items) - lot.in_flight for lot in self.lots.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of the records that were read and are not settled."""
+        return sum(lot.size for lot in self.lots.values())
+
+    @property
+    def throttled_seconds(self) -> float:
+        """How long this replica starts nothing, because a provider is full."""
+        return (
+            0.0 if self._throttle_timer is None else max(0.0, self._throttle_timer.when() - self._loop.time())
+        )
+
+    @property
+    def oldest_runnable_seconds(self) -> float:
+        """How long a record has been waiting that could be given out now: 0 unless something is wrong."""
+        since = self._backlog.oldest_ready_since()
+        return 0.0 if since is None or not self._may_start() else self._loop.time() - since
+
+    def seconds_until(self, moment: float) -> float:
+        """Return how far a moment of the loop's clock is away."""
+        return moment - self._loop.time()
+
+    def failing(self) -> list[Item]:
+        """Return the records whose last attempt or write failed and that wait to be tried again."""
+        items = (item for lot in self.lots.values() for item in lot.items)
+        return [item for item in items if item.fault is not None]
+
+    # Events of the log
+
+    def assign(self, epochs: Mapping[Partition, int]) -> None:
+        """Take partitions on, each in a new epoch."""
+        for partition, epoch in epochs.items():
+            self.lots[partition] = Lot(partition, epoch)
+        self._balance_all()
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Take records that were read; those of partitions that are gone or going are ignored."""
+        touched = set()
+        for record in records:
+            lot = self.lots.get(record.partition)
+            if lot is None or lot.is_leaving or self.is_stopping:
+                continue
+            if record.offset < lot.watermark.next_offset:
+                lot = self._begin_again(lot, record.offset)
+            lot.watermark.fetch(record.offset)
+            self._backlog.add(Item(record, lot), self._loop.time())
+            touched.add(lot)
+        self._pump()
+        for lot in touched:
+            self._balance(lot)
+
+    async def revoke(self, partitions: Iterable[Partition]) -> list[Position]:
+        """Give partitions up in good order: finish what is in flight within the drain time, cancel the rest.
+
+        Returns the positions that still have to be committed before another member may have the partitions.
+        """
+        lots = [lot for partition in partitions if (lot := self.lots.get(partition)) is not None]
+        for lot in lots:
+            self._leave(lot)
+        await self._finish(lots, self._delivery.drain_seconds)
+        for lot in lots:
+            self._close(lot)
+        self._balance_all()
+        return _uncommitted(lots)
+
+    def lose(self, partitions: Iterable[Partition]) -> None:
+        """Drop partitions that another member may have already: cancel everything, commit nothing."""
+        for partition in partitions:
+            lot = self.lots.get(partition)
+            if lot is not None:
+                self._leave(lot)
+                self._close(lot)
+        self._balance_all()
+
+    async def drain(self, seconds: float) -> list[Position]:
+        """Start nothing more, finish what is in flight within so many seconds, cancel the rest.
+
+        Returns the positions that still have to be committed.
+        """
+        self.is_stopping = True
+        lots = list(self.lots.values())
+        for lot in lots:
+            self._leave(lot)
+            self._source.pause(lot.partition)
+        await self._finish(lots, seconds)
+        for lot in lots:
+            self._close(lot)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=_CANCEL_SECONDS)
+        return _uncommitted(lots)
+
+    def cancel(self) -> None:
+        """Stop working on everything at once: this process may not own its partitions any more."""
+        self.is_stopping = True
+        self.lose(list(self.lots))
+
+    async def commit(self) -> None:
+        """Commit every position that has moved, and wait for the answer."""
+        positions = _uncommitted(self.lots.values())
+        if not positions:
+            return
+        acknowledged = await self._source.commit(positions)
+        for position in positions:
+            lot = self.lots.get(position.partition)
+            if lot is not None and lot.epoch == position.epoch and position.partition in acknowledged:
+                lot.committed = acknowledged[position.partition]
+        self._metrics.committed(len(acknowledged), len(positions) - len(acknowledged))
+
+    async def commit_regularly(self) -> None:
+        """Commit at least each second while there is something to commit; runs until cancelled."""
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self.commit()
+
+    # Giving out
+
+    def _may_start(self) -> bool:
+        return (
+            not self.is_stopping
+            and len(self._tasks) < self._delivery.concurrency
+            and self._throttle_timer is None
+        )
+
+    def _pump(self) -> None:
+        while self._may_start() and (item := self._backlog.take()) is not None:
+            item.is_in_flight = True
+            item.lot.in_flight += 1
+            task = self._tasks[item] = self._loop.create_task(self._advance(item))
+            task.add_done_callback(partial(self._ended, item))
+
+    def _ended(self, item: Item, task: asyncio.Task[float | None]) -> None:
+        """Settle the record, let its key wait, or forget it because it is somebody else's now.
+
+        A callback, not the end of the task: a task that is cancelled before its first step never runs.
+        """
+        del self._tasks[item]
+        item.is_in_flight = False
+        item.lot.in_flight -= 1
+        delay = self._delay_after(item, task)
+        if delay is not None and not item.lot.is_leaving:
+            self._hold(item, delay)
+        else:
+            self._backlog.remove(item, self._loop.time())
+        self._pump()
+        if not item.lot.is_leaving:
+            self._balance(item.lot)
+
+    def _delay_after(self, item: Item, task: asyncio.Task[float | None]) -> float | None:
+        if task.cancelled():
+            return None
+        error = task.exception()
+        if error is not None:  # a mistake of ours must neither lose the record nor stop the others
+            self._logger.error("internal error", **_names(item.record), exc_info=error)
+            return self._undelivered(item, error)
+        if task.result() is None:
+            item.lot.watermark.settle(item.record.offset)
+            self._metrics.settled()
+        return task.result()
+
+    async def _advance(self, item: Item) -> float | None:
+        """Hold a slot for one attempt or one try to write; None when settled, else the seconds to wait."""
+        if item.outgoing is None:
+            started = self._loop.time()
+            verdict = await self._attempt(item.record, item.attempt)
+            self._metrics.attempted(type(verdict).__name__.lower(), self._loop.time() - started)
+            delay = self._judge(item, verdict)
+            if delay is not None:
+                return delay
+        return await self._deliver(item)
+
+    def _judge(self, item: Item, verdict: Verdict) -> float | None:
+        """Decide on an attempt; None when there is something to write, else the seconds until the next."""
+        match verdict:
+            case Finished(outgoing):
+                item.outgoing = outgoing
+                item.fault = None
+            case Refused(reason, fault, was_called):
+                self._bury(item, reason, fault, item.attempt if was_called else item.attempt - 1)
+            case Failed(fault) if item.attempt >= self._delivery.max_attempts:
+                self._bury(item, "AttemptsExhausted", fault, item.attempt)
+            case Failed(fault):
+                item.fault = fault
+                item.attempt += 1
+                return self._backoff(item.attempt - 1)
+            case Postponed(after):
+                return after
+            case Saturated(after):
+                self._throttle(after)
+                return 0.0
+        return None
+
+    async def _deliver(self, item: Item) -> float | None:
+        """Write what a record emitted; None when all is acknowledged, else the seconds to wait."""
+        while item.outgoing:
+            if item.lot.is_closed:
+                raise asyncio.CancelledError
+            results = await asyncio.gather(*map(self._sink.produce, item.outgoing), return_exceptions=True)
+            left = [
+                (outgoing, error) for outgoing, error in zip(item.outgoing, results, strict=True) if error
+            ]
+            self._metrics.emitted(len(results) - len(left))
+            item.outgoing = tuple(outgoing for outgoing, _ in left)
+            refusal = next((error for _, error in left if isinstance(error, RecordRefused)), None)
+            if refusal is not None and item.dead_reason is None:
+                self._bury(item, "OutputRefused", Fault.of(refusal), item.attempt)
+            elif left:
+                return self._undelivered(item, left[0][1])
+        if item.dead_reason is not None:
+            self._metrics.dead_letter(item.dead_reason)
+            self._logger.warning("dead letter", **_names(item.record), reason=item.dead_reason)
+        return None
+
+    def _undelivered(self, item: Item, error: BaseException | None) -> float:
+        item.undelivered += 1
+        item.fault = Fault.of(error or WriteFailed("unknown"))
+        self._logger.error(
+            "cannot write, the record's key waits",
+            **_names(item.record),
+            is_dead_letter=item.dead_reason is not None,
+            error=item.fault.message,
+        )
+        return self._backoff(item.undelivered)
+
+    def _bury(self, item: Item, reason: str, fault: Fault, attempts: int) -> None:
+        record = item.record
+        headers = dead_letter_headers(
+            record, reason=reason, fault=fault, attempts=attempts, group=self._lane.group
+        )
+        item.outgoing = (Outgoing(self._lane.dead_letters, record.key, record.value, headers),)
+        item.dead_reason = reason
+        item.fault = fault
+
+    def _hold(self, item: Item, delay: float) -> None:
+        item.retry_at = self._loop.time() + delay
+        item.timer = self._loop.call_later(delay, self._wake, item)
+
+    def _wake(self, item: Item) -> None:
+        item.timer = None
+        self._backlog.make_ready(item, self._loop.time())
+        self._pump()
+
+    def _throttle(self, seconds: float) -> None:
+        if seconds <= self.throttled_seconds:
+            return
+        if self._throttle_timer is not None:
+            self._throttle_timer.cancel()
+        self._throttle_timer = self._loop.call_later(seconds, self._end_throttle)
+        self._logger.warning("a provider is full, this replica starts nothing", seconds=seconds)
+
+    def _end_throttle(self) -> None:
+        self._throttle_timer = None
+        self._pump()
+
+    def _backoff(self, failures: int) -> float:
+        """Double the wait with each failure, and take a random half off: replicas must not retry in step."""
+        longest = self._delivery.backoff_initial_seconds * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)
+        return min(longest, self._delivery.backoff_max_seconds) * self._random.uniform(0.5, 1.0)
+
+    # Bounds
+
+    def _balance_all(self) -> None:
+        for lot in self.lots.values():
+            self._balance(lot)
+
+    def _balance(self, lot: Lot) -> None:
+        """Pause a partition that has used up its share, and resume it at half of it."""
+        if lot.is_closed:
+            return
+        fullness = lot.fullness(shares=len(self.lots), concurrency=self._delivery.concurrency)
+        if not lot.is_paused and fullness >= 1:
+            lot.is_paused = True
+            self._source.pause(lot.partition)
+        elif lot.is_paused and fullness <= 0.5:  # noqa: PLR2004 - half, as the docstring says
+            lot.is_paused = False
+            self._source.resume(lot.partition)
+
+    # Leaving
+
+    def _begin_again(self, lot: Lot, offset: int) -> Lot:
+        """Start over a partition whose offsets went back: its topic was made again, or its log was cut."""
+        self._logger.warning(
+            "offsets went back, starting over",
+            topic=lot.partition.topic,
+            partition=lot.partition.number,
+            expected=lot.watermark.next_offset,
+            offset=offset,
+        )
+        self._leave(lot)
+        self._close(lot)
+        fresh = self.lots[lot.partition] = Lot(lot.partition, lot.epoch)
+        fresh.is_paused = lot.is_paused
+        return fresh
+
+    def _leave(self, lot: Lot) -> None:
+        lot.is_leaving = True
+        self._backlog.drop(lot, self._loop.time())
+        self._pump()
+
+    async def _finish(self, lots: Iterable[Lot], seconds: float) -> None:
+        tasks = [self._tasks[item] for lot in lots for item in lot.items]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    def _close(self, lot: Lot) -> None:
+        lot.is_closed = True
+        self.lots.pop(lot.partition, None)
+        for item in lot.items:
+            self._tasks[item].cancel()
+
+
+def _uncommitted(lots: Iterable[Lot]) -> list[Position]:
+    return [
+        Position(lot.partition, lot.epoch, position)
+        for lot in lots
+        if (position := lot.watermark.position) is not None and position != lot.committed
+    ]
+
+
+def _names(record: Record) -> dict[str, object]:
+    return {
+        "topic": record.partition.topic,
+        "partition": record.partition.number,
+        "offset": record.offset,
+        "key": text_of(record.key),
+    }

@@ -1,0 +1,167 @@
+"""Record headers as values and back: CloudEvents 1.0 in Kafka's binary mode, and the cause on a dead letter.
+
+Pure. The value of a record is never touched here.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import NAMESPACE_URL, uuid5
+
+if TYPE_CHECKING:
+    from kafleet.records import Headers, Record
+    from kafleet.verdicts import Fault
+
+_TRACING = ("traceparent", "tracestate")
+_MAX_HOPS = 2**31 - 1
+_MESSAGE_LIMIT = 1_000
+_TRACE_LIMIT = 8_000
+
+
+class InvalidEnvelope(ValueError):
+    """A header that Kafleet must understand cannot be understood; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the headers say about a record. `type` is None where the sender said none."""
+
+    id: str
+    type: str | None
+    correlation_id: str
+    hops: int = 0
+    deadline: datetime | None = None
+    tracing: Headers = ()
+
+
+def envelope_of(record: Record) -> Envelope:
+    """Read the headers, or raise InvalidEnvelope. A record without any is a task named by its position."""
+    if record.headers is None:
+        raise InvalidEnvelope("the headers cannot be read: a header's name is not UTF-8")
+    if not record.headers:
+        return Envelope(id=record.name, type=None, correlation_id=record.name)
+    last = dict(record.headers)
+    identity = _text(last, "ce_id") or record.name
+    deadline = _text(last, "ce_deadline")
+    return Envelope(
+        id=identity,
+        type=_text(last, "ce_type") or None,
+        correlation_id=_text(last, "ce_correlationid") or identity,
+        hops=_hops(_text(last, "ce_hops")),
+        deadline=None if deadline is None else _moment(deadline),
+        tracing=tuple((name, last[name]) for name in _TRACING if name in last),
+    )
+
+
+def emitted_id(group: str, cause: str, position: int) -> str:
+    """Id of the n-th record that a lane emits because of one record: the same on every attempt."""
+    return str(uuid5(NAMESPACE_URL, f"{group}\n{cause}\n{position}"))
+
+
+def emitted_headers(
+    cause: Envelope,
+    *,
+    identity: str,
+    source: str,
+    kind: str,
+    key: bytes | None,
+    content_type: str,
+    now: datetime,
+    deadline: datetime | None = None,
+) -> Headers:
+    """Headers of a record that `cause` made a lane emit; `kind` becomes its ce_type."""
+    headers: list[tuple[str, bytes | None]] = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", identity.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", kind.encode()),
+        ("ce_time", _stamp(now)),
+        ("content-type", content_type.encode()),
+        ("ce_correlationid", cause.correlation_id.encode()),
+        ("ce_causationid", cause.id.encode()),
+        ("ce_hops", str(cause.hops + 1).encode()),
+    ]
+    if key is not None and _is_text(key):
+        headers.append(("ce_subject", key))
+    if deadline is not None:
+        headers.append(("ce_deadline", _stamp(deadline)))
+    return (*headers, *cause.tracing)
+
+
+def dead_letter_headers(record: Record, *, reason: str, fault: Fault, attempts: int, group: str) -> Headers:
+    """Return the record's own headers, then the cause under Spring's, Connect's and Kafleet's names.
+
+    `attempts` counts calls of the handler. Spring writes numbers as big-endian integers (int partition, long
+    offset and timestamp), Connect as text.
+    """
+    topic, number = record.partition
+    message = _short(fault.message, _MESSAGE_LIMIT)
+    traceback = _short(fault.traceback, _TRACE_LIMIT)
+    return (
+        *(record.headers or ()),
+        ("kafka_dlt-original-topic", topic.encode()),
+        ("kafka_dlt-original-partition", struct.pack(">i", number)),
+        ("kafka_dlt-original-offset", struct.pack(">q", record.offset)),
+        ("kafka_dlt-original-timestamp", struct.pack(">q", record.timestamp_ms)),
+        ("kafka_dlt-original-consumer-group", group.encode()),
+        ("kafka_dlt-exception-fqcn", fault.kind.encode()),
+        ("kafka_dlt-exception-message", message),
+        ("kafka_dlt-exception-stacktrace", traceback),
+        ("__connect.errors.topic", topic.encode()),
+        ("__connect.errors.partition", str(number).encode()),
+        ("__connect.errors.offset", str(record.offset).encode()),
+        ("__connect.errors.connector.name", group.encode()),
+        ("__connect.errors.exception.class.name", fault.kind.encode()),
+        ("__connect.errors.exception.message", message),
+        ("__connect.errors.exception.stacktrace", traceback),
+        ("kafleet_reason", reason.encode()),
+        ("kafleet_attempts", str(attempts).encode()),
+    )
+
+
+def _text(headers: dict[str, bytes | None], name: str) -> str | None:
+    raw = headers.get(name)
+    if raw is None:
+        return None
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidEnvelope(f"header {name!r} is not UTF-8") from None
+
+
+def _hops(text: str | None) -> int:
+    if text is None:
+        return 0
+    if not (
+        text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_HOPS)) and int(text) <= _MAX_HOPS
+    ):
+        raise InvalidEnvelope(f"header 'ce_hops' must be a count, not {text[:40]!r}")
+    return int(text)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidEnvelope(f"header 'ce_deadline' must be an RFC 3339 time, not {text[:40]!r}") from None
+
+
+def _stamp(moment: datetime) -> bytes:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _short(text: str, limit: int) -> bytes:
+    shortened = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return shortened.encode("utf-8", "backslashreplace")

@@ -1,0 +1,148 @@
+"""Loading: from `module:attribute` to handlers that can be called, or a clear reason why not."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import typing
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from kafleet.agents import Agent, Context, Task, name_of
+from kafleet.errors import InvalidAgent
+from kafleet.payloads import Decoder, decoder_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kafleet.lanes import Code
+
+_MOST_PARAMETERS = 2
+
+
+class Form(Enum):
+    """How a handler is called."""
+
+    COROUTINE = "async def"
+    GENERATOR = "async generator"
+    BLOCKING = "def, in a thread"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A task handler with everything known about it; `decode` makes its input."""
+
+    name: str
+    function: Callable[..., Any]
+    form: Form
+    decode: Decoder
+    takes_context: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """The handlers of an agent by ce_type; None is the one for everything else."""
+
+    by_type: Mapping[str | None, Handler]
+
+    def handler_for(self, kind: str | None) -> Handler | None:
+        """Return the handler of that ce_type; a record without a type goes to the only handler there is."""
+        if kind in self.by_type:
+            return self.by_type[kind]
+        if kind is None and len(self.by_type) == 1:
+            return next(iter(self.by_type.values()))
+        return self.by_type.get(None)
+
+
+def load_handlers(code: Code) -> Handlers:
+    """Import the agent that the lane file names, or raise InvalidAgent saying what to change."""
+    if code.code_path is not None and code.code_path not in sys.path:
+        sys.path.insert(0, code.code_path)
+    module_name, _, path = code.handler.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except InvalidAgent:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InvalidAgent(
+            f"cannot import {module_name!r} of handler {code.handler!r}: {type(error).__name__}: {error}"
+        ) from error
+    for attribute in path.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError:
+            raise InvalidAgent(
+                f"handler {code.handler!r}: {module_name!r} has no attribute {path!r}"
+            ) from None
+    if not isinstance(found, Agent):
+        raise InvalidAgent(
+            f"handler {code.handler!r} is of type {type(found).__name__!r}, not an Agent; name the `Agent()`"
+        )
+    return handlers_of(found)
+
+
+def handlers_of(agent: Agent) -> Handlers:
+    """Check every registered handler, or raise InvalidAgent."""
+    if not agent.tasks:
+        raise InvalidAgent("the agent has no task handler; decorate one with @agent.task")
+    return Handlers({task.type: _handler(task) for task in agent.tasks})
+
+
+def _handler(task: Task) -> Handler:
+    function, name = task.function, name_of(task.function)
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    required = [parameter for parameter in parameters if parameter.default is parameter.empty]
+    if not 1 <= len(positional) <= _MOST_PARAMETERS or any(
+        parameter not in positional for parameter in required
+    ):
+        raise InvalidAgent(
+            f"handler {name!r} must take its input and, if it likes, a Context: (task: Task, ctx: Context)"
+        )
+    hints = _hints(function, name)
+    subject = positional[0].name
+    if subject not in hints:
+        raise InvalidAgent(
+            f"parameter {subject!r} of handler {name!r} needs an annotation: it says what the payload is"
+        )
+    takes_context = len(positional) == _MOST_PARAMETERS
+    if takes_context and hints.get(positional[1].name, Context) is not Context:
+        raise InvalidAgent(
+            f"parameter {positional[1].name!r} of handler {name!r} must be a Context,"
+            f" not {hints[positional[1].name]!r}"
+        )
+    try:
+        decode = decoder_for(hints[subject])
+    except TypeError as error:
+        raise InvalidAgent(
+            f"annotation {hints[subject]!r} of handler {name!r} is not understood: {error}"
+        ) from None
+    return Handler(name, function, _form(function, name), decode, takes_context)
+
+
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise InvalidAgent(
+            f"annotation of handler {name!r} is not understood: {error};"
+            " it must be importable when the agent runs, not only under TYPE_CHECKING"
+        ) from None
+    except TypeError as error:
+        raise InvalidAgent(f"annotation of handler {name!r} is not understood: {error}") from None
+
+
+def _form(function: Callable[..., Any], name: str) -> Form:
+    if inspect.isasyncgenfunction(function):
+        return Form.GENERATOR
+    if inspect.iscoroutinefunction(function):
+        return Form.COROUTINE
+    if inspect.isgeneratorfunction(function):
+        raise InvalidAgent(f"handler {name!r} is a plain generator; write it as `async def` with `yield`")
+    return Form.BLOCKING

@@ -1,0 +1,93 @@
+"""Payloads: bytes to what a handler's annotation asks for, and what it returns to bytes. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+Decoder = Callable[[bytes | None], object]
+_FAULTS_SHOWN = 5
+
+
+class InvalidPayload(ValueError):
+    """The record's value does not fit the handler's annotation."""
+
+
+def decoder_for(annotation: object) -> Decoder:
+    """Return what turns a record's value into this annotation, or raise TypeError if nothing can.
+
+    `bytes` gets the value as it is and `str` its UTF-8 text; anything else is JSON, validated by pydantic.
+    A tombstone (no value at all) is None where the annotation allows None.
+    """
+    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    wanted = [member for member in members if member is not types.NoneType]
+    decode = _present_decoder(wanted[0] if len(wanted) == 1 else annotation)
+
+    def decode_any(value: bytes | None) -> object:
+        if value is not None:
+            return decode(value)
+        if types.NoneType in members:
+            return None
+        raise InvalidPayload(
+            "the record has no value (a tombstone), and the handler's annotation does not allow None"
+        )
+
+    return decode_any
+
+
+def encoded(value: object) -> tuple[bytes, str]:
+    """Return a value as bytes, and its content type; raises pydantic's error if it has no JSON."""
+    if isinstance(value, bytes):
+        return value, "application/octet-stream"
+    if isinstance(value, str):
+        return value.encode(), "text/plain; charset=utf-8"
+    return to_json(value, inf_nan_mode="null"), "application/json"
+
+
+def kind_of(value: object) -> str:
+    """Return the ce_type of a value that names none: its class for models and dataclasses, else `result`."""
+    if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
+        return type(value).__name__
+    return "result"
+
+
+def _present_decoder(annotation: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - any type at all
+    if annotation is bytes:
+        return bytes
+    if annotation is str:
+        return _text
+    try:
+        adapter = TypeAdapter(annotation)
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise TypeError(str(error).splitlines()[0]) from None
+
+    def decode(value: bytes) -> object:
+        try:
+            return adapter.validate_json(value)
+        except ValidationError as error:
+            raise InvalidPayload(_faults(error)) from None
+
+    return decode
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidPayload(f"the value is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def _faults(error: ValidationError) -> str:
+    """Say where and what, but never the input itself: it may hold what nobody should log."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [
+        f"{'.'.join(str(part) for part in fault['loc']) or 'value'}: {fault['msg']}"
+        for fault in faults[:_FAULTS_SHOWN]
+    ]
+    more = len(faults) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")

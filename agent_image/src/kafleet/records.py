@@ -1,0 +1,53 @@
+"""Records as values: what was read from the log, and what is to be written to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it was read; `headers` None cannot be read, `timestamp_ms` is since the epoch."""
+
+    partition: Partition
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers | None = ()
+    timestamp_ms: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes it keeps in memory, roughly."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers or ())
+        return len(self.key or b"") + len(self.value or b"") + headers
+
+    @property
+    def name(self) -> str:
+        """`<topic>/<partition>/<offset>`: the id of a record that brings none."""
+        return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to be written; the partitioner chooses the partition from the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def text_of(raw: bytes | None) -> str | None:
+    """Bytes as readable text for logs and /status; what is not UTF-8 is escaped, never an error."""
+    return None if raw is None else raw.decode("utf-8", "backslashreplace")

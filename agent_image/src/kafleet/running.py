@@ -1,0 +1,136 @@
+"""One agent process: load, join, work until told to stop, leave in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from kafleet.attempts import Attempts
+from kafleet.contacts import Contact
+from kafleet.dispatching import Dispatcher
+from kafleet.lanes import read_lane
+from kafleet.loading import load_handlers
+from kafleet.metrics import Metrics
+from kafleet.reading import Reader
+from kafleet.serving import Server
+from kafleet.statuses import Statuses
+from kafleet.writing import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kafleet.lanes import Lane
+    from kafleet.loading import Handlers
+
+_TERMINATION_LOG = "/dev/termination-log"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The process's environment; `termination_log` is None outside a pod."""
+
+    lane_file: Path
+    termination_log: Path | None
+    pod: str
+    log_level: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        named = environment.get("KAFLEET_TERMINATION_LOG")
+        default = Path(_TERMINATION_LOG)
+        return cls(
+            lane_file=Path(environment.get("KAFLEET_LANE_FILE", "/etc/kafleet/lane.json")),
+            # Kubernetes makes the file; elsewhere nobody reads it.
+            termination_log=Path(named) if named else default if default.exists() else None,
+            pod=environment.get("KAFLEET_POD_NAME") or socket.gethostname(),
+            log_level=environment.get("KAFLEET_LOG_LEVEL", "info"),
+        )
+
+
+async def run(settings: Settings) -> int:
+    """Run the agent until SIGTERM or SIGINT; returns the exit code. Raises StartError if it cannot start."""
+    lane = read_lane(settings.lane_file)
+    handlers = load_handlers(lane.agent)
+    return await Process(settings, lane, handlers).run()
+
+
+class Process:
+    """The parts of one agent process, put together."""
+
+    def __init__(self, settings: Settings, lane: Lane, handlers: Handlers) -> None:
+        self._settings = settings
+        self._lane = lane
+        self._logger = structlog.get_logger().bind(group=lane.group)
+        self._stop = asyncio.Event()
+        self._failure: str | None = None
+        self._contact = Contact()
+        metrics = Metrics()
+        pool = ThreadPoolExecutor(lane.delivery.concurrency, thread_name_prefix="handler")
+        attempts = Attempts(lane, handlers, pool=pool, logger=self._logger)
+        self._writer = Writer(lane, settings.pod, fail=self._fail)
+        self._reader = Reader(
+            lane, settings.pod, self._contact, logger=self._logger, joined=self._joined, fail=self._fail
+        )
+        self._dispatcher = Dispatcher(
+            lane, attempts.attempt, self._reader, self._writer, metrics=metrics, logger=self._logger
+        )
+        metrics.watch(self._dispatcher)
+        statuses = Statuses(lane, settings.pod, self._dispatcher, self._contact)
+        self._server = Server(
+            metrics.registry, ills=statuses.ills, lacks=statuses.lacks, status=statuses.status
+        )
+
+    async def run(self) -> int:
+        port = await self._server.start(self._lane.http.port)
+        self._logger.info("agent starts", pod=self._settings.pod, handler=self._lane.agent.handler, port=port)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self._writer.start()
+        self._reader.start(self._dispatcher)
+        committing = loop.create_task(self._dispatcher.commit_regularly())
+        committing.add_done_callback(self._committing_ended)
+        await self._stop.wait()
+        if self._failure is None:
+            await self._leave()
+        committing.cancel()
+        if self._failure is not None:
+            self._logger.error("agent gives up", reason=self._failure)
+            await self._dispatcher.drain(0)
+        self._writer.stop()
+        await self._server.stop()
+        self._logger.info("agent ends", code=0 if self._failure is None else 1)
+        return 0 if self._failure is None else 1
+
+    async def _leave(self) -> None:
+        self._logger.info("agent stops, finishing what is in flight", in_flight=self._dispatcher.in_flight)
+        positions = await self._dispatcher.drain(self._lane.delivery.task_timeout_seconds)
+        if not await self._reader.stop(positions):
+            self._fail("the last commit or leaving the group was not confirmed")
+
+    def _fail(self, reason: str) -> None:
+        """End the process with a reason; the first one counts."""
+        self._failure = self._failure or reason
+        self._dispatcher.cancel()
+        self._stop.set()
+
+    def _committing_ended(self, committing: asyncio.Task[None]) -> None:
+        if not committing.cancelled():
+            self._fail(f"internal error in committing: {committing.exception()!r}")
+
+    def _joined(self, member_id: str) -> None:
+        """Leave the member id where the operator finds it, however this process ends."""
+        self._logger.info("group joined", member_id=member_id)
+        path = self._settings.termination_log
+        if path is not None:
+            try:
+                path.write_text(member_id)
+            except OSError as error:
+                self._logger.warning("cannot write the termination log", path=str(path), error=str(error))
