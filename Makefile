@@ -67,6 +67,16 @@ binaries: # outside the suites, whose tests have deadlines: a cold build takes m
 	local/cluster build
 	local/cluster kafka-lib >/dev/null
 
+.PHONY: cluster-up
+cluster-up: ## start the local cluster with its broker, and load the images
+	local/cluster up >/dev/null
+	local/cluster images >/dev/null
+	local/cluster kafka
+
+.PHONY: cluster-down
+cluster-down: ## end the local cluster; PURGE=1 removes its data, too
+	local/cluster down $(if $(PURGE),--purge)
+
 .PHONY: integration
 integration: .venv/ready binaries ## tests against a real API server and a real broker, without kubelet
 	$(call suite,integration,$(BIN)/pytest tests/integration)

@@ -1,15 +1,17 @@
 """The local Kafka: its jars, and its manifest applied to whichever cluster is there."""
 
+import time
 from pathlib import Path
 
 from localcluster import caching, programs
 from localcluster.paths import CACHE, LOCAL
-from localcluster.programs import Failed, run, step
+from localcluster.programs import Failed, run, step, succeeds
 
 MANIFEST = LOCAL / "kafka.yaml"
 IMAGE_LINE = "image: kafleet.local/kafka\n"
 POM = LOCAL / "kafka" / "pom.xml"
 # Pinned, because Maven would otherwise ask for whatever its own version calls the default.
+START_SECONDS = 180
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies"
 
 
@@ -32,4 +34,10 @@ def start(kubectl: list[str], image: str) -> None:
     with step("starting Kafka", "10 to 20 s"):
         pinned = manifest.replace(IMAGE_LINE, f"image: {image}\n")
         run(*kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=pinned)
-        run(*kubectl, "-n", "kafka", "rollout", "status", "statefulset/kafka", "--timeout=180s")
+        run(*kubectl, "-n", "kafka", "rollout", "status", "statefulset/kafka", f"--timeout={START_SECONDS}s")
+        # After a restart of the node the stored status still says what was; an answer is proof.
+        deadline = time.monotonic() + START_SECONDS
+        while not succeeds(*kubectl, "-n", "kafka", "exec", "kafka-0", "--", "/opt/kafka/ready"):
+            if time.monotonic() > deadline:
+                raise Failed("Kafka does not answer; see `local/cluster kubectl -n kafka logs kafka-0`")
+            time.sleep(1)
