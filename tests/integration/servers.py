@@ -6,14 +6,16 @@ Every process is asked of the kernel to die with pytest, so that nothing is left
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
-import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 PROJECT = Path(__file__).resolve().parents[2]
+KUBECTL = Path(sys.executable).parent / "kubectl"
 DEADLINE_SECONDS = 60.0
 CONTROLLERS = (
     "deployment-controller",
@@ -130,7 +133,7 @@ class Kubernetes:
         binaries = local_cluster("bin")
         etcd_port, peer_port, self._port, manager_port = free_ports(4)
         pki = folder / "pki"
-        server = f"https://127.0.0.1:{self._port}"
+        self.server = f"https://127.0.0.1:{self._port}"
         subprocess.run(
             [
                 binaries / "kube",
@@ -138,7 +141,7 @@ class Kubernetes:
                 "--dir",
                 pki,
                 "--server",
-                server,
+                self.server,
                 "--node",
                 "none",
                 "--ips",
@@ -147,6 +150,7 @@ class Kubernetes:
             check=True,
         )
         self.kubeconfig = pki / "admin.kubeconfig"
+        self.certificate_authority = pki / "ca.crt"
         self._context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         self._context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
         self._audit_log = folder / "audit.log"
@@ -221,15 +225,41 @@ class Kubernetes:
         events = [json.loads(line) for line in lines]
         return [event for event in events if event["user"]["username"] == user]
 
+    def read(self, path: str) -> Any:  # noqa: ANN401 - any JSON value
+        """Read a path of the API as the administrator; None where there is nothing."""
+        status, answer = self._send("GET", path)
+        return None if status == HTTPStatus.NOT_FOUND else json.loads(answer)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """Merge a body into an object, or into a subresource."""
+        status, answer = self._send("PATCH", path, json.dumps(body))
+        assert status == HTTPStatus.OK, answer
+
+    def kubectl(self, *arguments: str, given: object = None) -> str:
+        """Run kubectl as the administrator and return what it prints; `given` goes to its input as JSON."""
+        done = subprocess.run(
+            [KUBECTL, f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _send(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=10)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {"Content-Type": "application/merge-patch+json"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
     def _is_ready(self) -> bool:
         self._etcd.check()
         self.api_server.check()
-        try:
-            url = f"https://127.0.0.1:{self._port}/readyz"
-            with urllib.request.urlopen(url, timeout=2, context=self._context) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+        with contextlib.suppress(OSError):
+            return self._send("GET", "/readyz")[0] == HTTPStatus.OK
+        return False
 
 
 # Who asked for what, of service accounts only; watches are noted when they end, so they are left out.

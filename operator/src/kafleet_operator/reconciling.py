@@ -78,7 +78,7 @@ class Reconciler:
     """Keeps every resource as it is wished to be, from `start` to `stop`."""
 
     def __init__(self, settings: Settings, api: ApiServer, connect: Callable[[str], Kafka]) -> None:
-        self._world = World(settings, api, connect, View(), References(api))
+        self._world = World(settings, api, connect, View(), References(api, settings.observe_seconds))
         self._view = self._world.view
         self._slots = asyncio.Semaphore(PARALLEL)
         self._wakes: dict[Key, asyncio.Event] = {}
@@ -177,7 +177,8 @@ class Reconciler:
         observe_seconds = _jittered(self._world.settings.observe_seconds)
         # At once, then slower and slower, should a plan never come to its end.
         if advances:
-            return min(PACE_SECONDS * (2 ** (advances - 1) - 1), observe_seconds)
+            rest: float = PACE_SECONDS * (2 ** (advances - 1) - 1)
+            return min(rest, observe_seconds)
         return observe_seconds
 
 
@@ -191,7 +192,13 @@ class Resource:
         self._view = world.view
         self._resources = Resources(world.api, world.view)
         self._objects = Objects(world.api, world.view, owner)
-        self._observer = Observer(owner, objects=self._objects, references=world.references, view=world.view)
+        self._observer = Observer(
+            owner,
+            objects=self._objects,
+            references=world.references,
+            view=world.view,
+            observe_seconds=world.settings.observe_seconds,
+        )
         self._log = log.bind(resource=str(owner))
 
     async def reconcile(self) -> Ending:

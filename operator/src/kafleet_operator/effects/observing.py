@@ -24,14 +24,23 @@ if TYPE_CHECKING:
 
 TopicStates = dict[str, TopicState | None]
 
-# Topics change rarely and their reads are the dearest: a lost or drifted one is noticed within this.
-TOPICS_FRESH_SECONDS: Final = 30.0
+# Topics change rarely and their reads are the dearest. A lost one is noticed at the next observation anyway.
+TOPICS_FRESH_OBSERVATIONS: Final = 6
 
 
 class Observer:
-    """The eyes of one resource. Remembers its topics for `TOPICS_FRESH_SECONDS`, or until `forget_topics`."""
+    """The eyes of one resource. Remembers its topics for a few observations, or until `forget_topics`."""
 
-    def __init__(self, owner: Owner, *, objects: Objects, references: References, view: View) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        objects: Objects,
+        references: References,
+        view: View,
+        observe_seconds: float,
+    ) -> None:
+        self._topics_fresh_seconds = TOPICS_FRESH_OBSERVATIONS * observe_seconds
         self._owner = owner
         self._kafka: Kafka | None = None
         self._objects = objects
@@ -91,7 +100,7 @@ class Observer:
         if kafka is not self._kafka:
             self._kafka = kafka
             self.forget_topics()
-        is_fresh = now - self._topics_read_at < TOPICS_FRESH_SECONDS and names <= self._topics.keys()
+        is_fresh = now - self._topics_read_at < self._topics_fresh_seconds and names <= self._topics.keys()
         if not is_fresh:
             try:
                 self._topics = await kafka.topics.observe(names)

@@ -1,7 +1,7 @@
 """Objects that users reference by name and own themselves: read, hashed, never written.
 
-They carry no label of ours to watch them by, so they are read again once what is known of them is older than
-`FRESH_SECONDS`: an edit of an agent's code reaches its pods within that and one observation.
+They carry no label of ours to watch them by, so they are read again at every third observation: an edit of
+an agent's code reaches its pods within that.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from kafleet_operator.planning.observations import Unknown
 if TYPE_CHECKING:
     from kafleet_operator.effects.api_server import ApiServer
 
-FRESH_SECONDS: Final = 15.0
+FRESH_OBSERVATIONS: Final = 3
 
 
 class References:
     """Content hashes of referenced ConfigMaps."""
 
-    def __init__(self, api: ApiServer) -> None:
+    def __init__(self, api: ApiServer, observe_seconds: float) -> None:
         self._api = api
+        self._fresh_seconds = FRESH_OBSERVATIONS * observe_seconds
         self._known: dict[tuple[str, str], tuple[float, str | None]] = {}
 
     async def observe_config_map(self, namespace: str, name: str) -> str | Unknown | None:
         """Return the hash of a ConfigMap's data, None if there is none, Unknown if it cannot be read."""
         now = asyncio.get_running_loop().time()
-        self._forget_before(now - FRESH_SECONDS)
+        self._forget_before(now - self._fresh_seconds)
         known = self._known.get((namespace, name))
         if known:
             return known[1]
