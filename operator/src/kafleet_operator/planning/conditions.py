@@ -65,10 +65,10 @@ def topics_ready(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed)
     """Say whether every topic exists as wished."""
     if isinstance(observed.topics, Unknown):
         return _unknown("TopicsReady", observed.topics)
-    topics = {topic.name for topic in fleet.topics}
-    failed = _failed("TopicsReady", (each for each in outcome.failures if each.subject in topics))
+    failed = _failed("TopicsReady", (each for each in outcome.failures if _is_of_topic(each)))
     if verdict := _refused("TopicsReady", plan) or failed:
         return verdict
+    topics = {topic.name for topic in fleet.topics}
     existing = {claim.name for claim in plan.claims if claim.id} | set(outcome.created_topics)
     if waiting := sorted(topics - existing):
         return Condition("TopicsReady", "False", "RollingOut", f"missing: {', '.join(map(repr, waiting))}")
@@ -81,15 +81,14 @@ def agents_ready(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed)
     unreadable = next((group for group in groups if isinstance(group, Unknown)), None)
     if unreadable and not fleet.is_suspended:
         return _unknown("AgentsReady", unreadable)
-    topics = {topic.name for topic in fleet.topics}
-    failed = _failed("AgentsReady", (each for each in outcome.failures if each.subject not in topics))
+    failed = _failed("AgentsReady", (each for each in outcome.failures if not _is_of_topic(each)))
     if verdict := _refused("AgentsReady", plan) or failed:
         return verdict
     if fleet.is_suspended:
         return Condition(
             "AgentsReady", "False", "Suspended", "no agent shall run; set suspend: false to go on"
         )
-    verdicts = (_lane_ready(fleet, lane, plan, outcome, observed) for lane in fleet.lanes)
+    verdicts = (_lane_ready(fleet, lane, outcome, observed) for lane in fleet.lanes)
     return next((verdict for verdict in verdicts if verdict), None) or Condition(
         "AgentsReady", "True", "AllReady", "every agent is ready and has joined its group"
     )
@@ -108,22 +107,19 @@ def progressing(fleet: Fleet, observed: Observed) -> Condition:
     return Condition("Progressing", "True", "AllReady", "no record waits without an agent to take it")
 
 
-def _lane_ready(
-    fleet: Fleet, lane: Lane, plan: Plan, outcome: Outcome, observed: Observed
-) -> Condition | None:
+def _lane_ready(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) -> Condition | None:
     """Return what keeps a lane from being ready, None if nothing does."""
     name = names.object_name(fleet.owner, lane.name)
     workload = workload_of(fleet, lane, outcome, observed)
     if workload is None:
-        waits = next((note for note in plan.notes if note.startswith(f"Deployment {name!r} waits")), None)
-        return _not_ready("RollingOut", waits or f"Deployment {name!r} is being created")
+        return _not_ready("RollingOut", f"Deployment {name!r} is being created")
     if workload.crashing:
         pods = ", ".join(workload.crashing)
         return _not_ready("CrashLooping", f"agents end again and again: {pods}; see kubectl logs --previous")
     if not workload.is_rolled_out:
         trouble = f": {workload.trouble}" if workload.trouble else ""
-        counts = f"{workload.ready} of {workload.wished} agents of lane {lane.name!r} are ready"
-        return _not_ready("RollingOut", f"{counts}{trouble}")
+        counts = f"{min(workload.ready, workload.updated)} of {workload.wished} agents"
+        return _not_ready("RollingOut", f"{counts} of lane {lane.name!r} are new and ready{trouble}")
     group = observed.groups.get(lane.group)
     if workload.wished and not (isinstance(group, GroupState) and group.is_assigned):
         return _not_ready("RollingOut", f"group {lane.group!r} has partitions without a member")
@@ -140,6 +136,10 @@ def _refused(condition: str, plan: Plan) -> Condition | None:
         return None
     message = "; ".join(refusal.message for refusal in refusals)
     return Condition(condition, "False", refusals[0].reason, message[:MAX_MESSAGE])
+
+
+def _is_of_topic(failure: Failure) -> bool:
+    return failure.subject.startswith("topic ")
 
 
 def _failed(condition: str, failures: Iterable[Failure]) -> Condition | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kafleet_operator.planning import drift, manifests, names
-from kafleet_operator.planning.plans import Plan, Refusal, join
-from kafleet_operator.planning.topics import partitions_ahead, plan_topics
+from kafleet_operator.planning.plans import Plan, Refusal, join, refusal
+from kafleet_operator.planning.topics import compacted_inputs, partitions_ahead, plan_topics
 
 if TYPE_CHECKING:
     from kafleet_operator.planning.fleets import Fleet, Json, Lane
@@ -26,10 +26,11 @@ def plan_fleet(
     plans = [topics]
     for lane in fleet.lanes:
         sizing = _plan_size(fleet, lane, topics)
+        inputs = _plan_inputs(fleet, lane, observed)
         code = _plan_code(lane, observed)
         files = _plan_files(fleet, lane, observed)
         blockers = _blockers(fleet, lane, topics, observed)
-        plans += [sizing, code, files]
+        plans += [sizing, inputs, code, files]
         if ("Deployment", names.object_name(fleet.owner, lane.name)) not in observed.objects and blockers:
             plans.append(_waits(fleet, lane, blockers))
         elif files != Plan():
@@ -58,9 +59,7 @@ def _plan_object(manifest: Json, observed: Observed) -> Plan:
     if (kind, name) in observed.foreign:
         holder = observed.foreign[kind, name]
         message = f"{kind} {name!r} belongs to {holder}; delete it, or name this resource differently"
-        return Plan(
-            refusals=(Refusal("AgentsReady", "NameConflict", message),), notes=(f"refuse: {message}",)
-        )
+        return refusal("AgentsReady", "NameConflict", message)
     seen = observed.objects.get((kind, name))
     if drift.is_in_place(manifest, seen):
         return Plan()
@@ -96,7 +95,7 @@ def _plan_size(fleet: Fleet, lane: Lane, topics: Plan) -> Plan:
         f"lane {lane.name!r} wants {lane.replicas} replicas, but topic {inputs} has {capacity} partitions; "
         f"{capacity} run, set replicas: {capacity}"
     )
-    return Plan(refusals=(Refusal("Accepted", "InvalidSpec", message),), notes=(f"refuse: {message}",))
+    return refusal("Accepted", "InvalidSpec", message)
 
 
 def _replicas(fleet: Fleet, lane: Lane, topics: Plan) -> int:
@@ -110,12 +109,24 @@ def _capacity(fleet: Fleet, lane: Lane, topics: Plan) -> int | None:
     return max((size for size in sizes if size is not None), default=None)
 
 
+def _plan_inputs(fleet: Fleet, lane: Lane, observed: Observed) -> Plan:
+    return join(
+        refusal(
+            "Accepted",
+            "InvalidSpec",
+            f"topic {name!r} is compacted, so that tasks can vanish before they are done; "
+            "use a topic with cleanup.policy=delete",
+        )
+        for name in compacted_inputs(fleet, lane, observed)
+    )
+
+
 def _plan_code(lane: Lane, observed: Observed) -> Plan:
     name = lane.agent.code_config_map
     if name is None or observed.references.get(("ConfigMap", name), "") is not None:
         return Plan()
     message = f"ConfigMap {name!r} with the code of lane {lane.name!r} does not exist; create it"
-    return Plan(refusals=(Refusal("Accepted", "ReferenceNotFound", message),), notes=(f"refuse: {message}",))
+    return refusal("Accepted", "ReferenceNotFound", message)
 
 
 def _code_hash(fleet: Fleet, lane: Lane, observed: Observed) -> str | None:
@@ -136,6 +147,7 @@ def _blockers(fleet: Fleet, lane: Lane, topics: Plan, observed: Observed) -> lis
     existing = {claim.role for claim in topics.claims if claim.id}
     roles = dict.fromkeys((*lane.inputs, lane.output, lane.dead_letters, *lane.sends.values()))
     blockers = [f"topic {fleet.topic(role).name!r}" for role in roles if role not in existing]
+    blockers += [f"topic {name!r} to keep tasks" for name in compacted_inputs(fleet, lane, observed)]
     code = lane.agent.code_config_map
     if code is not None and not isinstance(observed.references.get(("ConfigMap", code)), str):
         blockers.append(f"ConfigMap {code!r}")
@@ -144,4 +156,5 @@ def _blockers(fleet: Fleet, lane: Lane, topics: Plan, observed: Observed) -> lis
 
 def _waits(fleet: Fleet, lane: Lane, blockers: list[str]) -> Plan:
     name = names.object_name(fleet.owner, lane.name)
-    return Plan(notes=(f"Deployment {name!r} waits for {', '.join(blockers)}",))
+    message = f"Deployment {name!r} waits for {', '.join(blockers)}"
+    return Plan(refusals=(Refusal("AgentsReady", "RollingOut", message),), notes=(message,))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A wish that cannot be granted: the condition it falsifies, its reason, and the way out in words."""
+    """A wish that is not granted, or not yet: the condition it falsifies, why, and the way out."""
 
     condition: str
     reason: str
@@ -93,7 +93,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One step that failed; `subject` names the topic or object, `reason` is a condition reason."""
+    """One step that failed; `subject` is like `topic 'x'` or `Deployment 'x'`."""
 
     subject: str
     reason: str
@@ -107,6 +107,11 @@ class Outcome:
     created_topics: Mapping[str, str] = field(default_factory=dict)  # name → topic id
     applied: Mapping[tuple[str, str], Json] = field(default_factory=dict)  # as the API server returned them
     failures: tuple[Failure, ...] = ()
+
+
+def refusal(condition: str, reason: str, message: str) -> Plan:
+    """Return a plan that only refuses, and says so."""
+    return Plan(refusals=(Refusal(condition, reason, message),), notes=(f"refuse: {message}",))
 
 
 _SEQUENCES = [each.name for each in fields(Plan) if each.name != "release"]

@@ -35,7 +35,7 @@ def report_status(
         "conditions": _dated(conditions, previous, generation, now),
         "inbox": fleet.topic(fleet.inbox).name,
         "outbox": fleet.topic(fleet.outbox).name,
-        "topics": topics_status(_settled(plan.claims, outcome)),
+        "topics": topics_status(_settled(plan, outcome)),
         "lanes": lanes,
         **_totals(lanes),
         **_scale(fleet, outcome, observed),
@@ -71,7 +71,7 @@ def transitions(previous: Mapping[str, Any], status: Mapping[str, Any]) -> list[
     before = {each["type"]: (each["status"], each["reason"]) for each in previous.get("conditions", ())}
     return [
         (each["type"], each["reason"], each["message"], _event_type(each))
-        for each in status["conditions"]
+        for each in status.get("conditions", ())
         if before.get(each["type"]) != (each["status"], each["reason"]) and _is_telling(each)
     ]
 
@@ -117,13 +117,26 @@ def _since(condition: Condition, before: Mapping[str, Any] | None, now: str) -> 
     return str(before["lastTransitionTime"])
 
 
-def _settled(claims: Iterable[Claim], outcome: Outcome) -> list[Claim]:
-    """Return the claims with the ids of the topics just made, without those that somebody made before us."""
-    lost = {failure.subject for failure in outcome.failures if failure.reason == "TopicConflict"}
+def _settled(plan: Plan, outcome: Outcome) -> list[Claim]:
+    """Return the claims with the ids of the topics just made.
+
+    A topic that we neither made nor failed to make, somebody else made in between: it is used, but never ours
+    to delete.
+    """
+    failed = {failure.subject for failure in outcome.failures if failure.reason != "TopicConflict"}
+    ours = outcome.created_topics
+    taken = {
+        step.name
+        for step in plan.create_topics
+        if step.name not in ours and f"topic {step.name!r}" not in failed
+    }
     return [
-        replace(claim, id=claim.id or outcome.created_topics.get(claim.name, ""))
-        for claim in claims
-        if claim.id or claim.name not in lost
+        replace(
+            claim,
+            id=claim.id or ours.get(claim.name, ""),
+            is_created=claim.is_created and claim.name not in taken,
+        )
+        for claim in plan.claims
     ]
 
 

@@ -12,14 +12,14 @@ from kafleet_operator.planning.plans import (
     CreateTopic,
     GrowTopic,
     Plan,
-    Refusal,
     join,
+    refusal,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kafleet_operator.planning.fleets import Fleet, Topic
+    from kafleet_operator.planning.fleets import Fleet, Lane, Topic
     from kafleet_operator.planning.observations import Observed
 
 MAX_MESSAGE_BYTES = "max.message.bytes"
@@ -53,6 +53,15 @@ def partitions_ahead(topic: Topic, plan: Plan) -> int | None:
     return known if grown is None else grown
 
 
+def compacted_inputs(fleet: Fleet, lane: Lane, observed: Observed) -> list[str]:
+    """Return the names of the inputs that may lose tasks; of those we manage, compaction is drift."""
+    if isinstance(observed.topics, Unknown):
+        return []
+    topics = [fleet.topic(role) for role in lane.inputs]
+    states = [observed.topics.get(topic.name) for topic in topics if not topic.managed]
+    return [state.name for state in states if state and "compact" in state.overrides.get(CLEANUP_POLICY, "")]
+
+
 def _plan_topic(
     fleet: Fleet,
     topic: Topic,
@@ -62,7 +71,7 @@ def _plan_topic(
 ) -> Plan:
     state = states.get(topic.name)
     if not topic.managed:
-        return _plan_foreign(fleet, topic, state)
+        return _plan_foreign(topic, state)
     if topic.name in observed.claims:
         holder = observed.claims[topic.name]
         return _refused(f"topic {topic.name!r} belongs to {holder}; choose another name", "TopicConflict")
@@ -81,18 +90,11 @@ def _plan_topic(
     )
 
 
-def _plan_foreign(fleet: Fleet, topic: Topic, state: TopicState | None) -> Plan:
+def _plan_foreign(topic: Topic, state: TopicState | None) -> Plan:
     if state is None:
         return _refused(
             f"topic {topic.name!r} does not exist and is not managed; create it, or name another",
             "ReferenceNotFound",
-        )
-    is_input = any(topic.role in lane.inputs for lane in fleet.lanes)
-    if is_input and "compact" in state.overrides.get(CLEANUP_POLICY, ""):
-        return _refused(
-            f"topic {topic.name!r} is compacted, so tasks can vanish before they are done; "
-            "use a topic with cleanup.policy=delete",
-            "InvalidSpec",
         )
     return Plan(claims=(Claim(topic.role, topic.name, state.id, state.partitions, managed=False),))
 
@@ -212,4 +214,4 @@ def _canonical_word(word: str) -> float | int | str:
 
 def _refused(message: str, reason: str) -> Plan:
     condition = "Accepted" if reason == "InvalidSpec" else "TopicsReady"
-    return Plan(refusals=(Refusal(condition, reason, message),), notes=(f"refuse: {message}",))
+    return refusal(condition, reason, message)

@@ -22,13 +22,15 @@ _UNTROUBLING = frozenset({"ContainerCreating", "PodInitializing", "CrashLoopBack
 class Workload:
     """The agents of a lane as Kubernetes sees them.
 
-    `existing` pods may be more than `wished` ones while a rollout is under way. `crashing` names pods in a
+    `existing` pods may be more than `wished` ones while a rollout is under way, and `updated` ones are those
+    of the newest kind. `crashing` names pods in a
     crash loop; `trouble` says in words what else keeps agents from starting, if anything is known.
     """
 
     wished: int
     existing: int
     ready: int
+    updated: int
     is_rolled_out: bool
     crashing: tuple[str, ...] = ()
     trouble: str = ""
@@ -42,14 +44,17 @@ def workload_of(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) 
         return None
     wished = deployment["spec"].get("replicas", 1)
     status = deployment.get("status") or {}
-    existing, ready = status.get("replicas", 0), status.get("readyReplicas", 0)
+    existing, ready, updated = (
+        status.get(count, 0) for count in ("replicas", "readyReplicas", "updatedReplicas")
+    )
     is_seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
     pods = [pod for pod in observed.pods if pod["metadata"]["labels"].get(names.LANE) == lane.name]
     return Workload(
         wished=wished,
         existing=existing,
         ready=ready,
-        is_rolled_out=is_seen and existing == ready == status.get("updatedReplicas", 0) == wished,
+        updated=updated,
+        is_rolled_out=is_seen and existing == ready == updated == wished,
         crashing=tuple(sorted(_crashing(pods))),
         trouble=_trouble(status, pods),
     )
