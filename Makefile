@@ -21,7 +21,7 @@ suite = @echo "=== $(1)"; SECONDS=0; code=0; { $(2); } || code=$$?; \
 
 .PHONY: help
 help: ## show this list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 .venv/ready: requirements.lock operator/pyproject.toml agent_image/pyproject.toml local/ensure-uv
 	$(UV) venv --quiet --allow-existing .venv
