@@ -92,6 +92,18 @@ def test_code_runs_as_it_stands(block: Block, tmp_path: Path) -> None:
         assert isinstance(names["agent"], Agent)
 
 
+def test_readme_shows_the_example_as_it_is() -> None:
+    example = REPOSITORY / "examples" / "triage"
+    shown = {
+        block.language: block.text
+        for block in blocks("python", "yaml")
+        if block.place.startswith("README.md:")
+    }
+
+    assert yaml.safe_load(shown["yaml"]) == yaml.safe_load((example / "agentgroup.yaml").read_text())
+    assert set(shown["python"].splitlines()) <= set((example / "triage.py").read_text().splitlines())
+
+
 def test_operations_explain_every_condition_and_reason() -> None:
     def explained(path: str) -> set[str]:
         _, _, conditions = (REPOSITORY / path).read_text().partition("## Conditions\n")
