@@ -101,18 +101,16 @@ class Attempts:
     def _judged(self, error: BaseException, envelope: Envelope) -> Verdict:
         match error:
             case InvalidPayload():
-                return Refused("InvalidPayload", Fault("InvalidPayload", str(error)))
+                return Refused("InvalidPayload", _fault_of(error))
             case Reject():
-                return Refused("Rejected", Fault.of(error), was_called=True)
+                return Refused("Rejected", _fault_of(error), was_called=True)
             case RetryLater(after=after):
                 return Postponed(after)
             case Throttled(after=after):
                 return Saturated(after)
             case TimedOut() if self._is_late(envelope):
                 return Refused("DeadlineExceeded", _deadline_fault(envelope), was_called=True)
-            case TimedOut():
-                return Failed(Fault("TimedOut", str(error)))
-        return Failed(Fault.of(error))
+        return Failed(_fault_of(error))
 
     def _noted(self, verdict: Verdict, record: Record, envelope: Envelope | None, number: int) -> Verdict:
         """Log an attempt that failed: one line, with all that names the record."""
@@ -225,6 +223,13 @@ def _as_result(value: object) -> Result:
 
 def _key_bytes(key: str | bytes | None) -> bytes | None:
     return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+
+
+def _fault_of(error: BaseException) -> Fault:
+    """Leave the traceback out where it shows nothing but Kafleet's own code."""
+    if isinstance(error, InvalidPayload | TimedOut | Reject):
+        return Fault(type(error).__name__, str(error))
+    return Fault.of(error)
 
 
 def _deadline_fault(envelope: Envelope) -> Fault:

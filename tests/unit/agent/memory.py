@@ -1,0 +1,90 @@
+"""An in-memory log: partitions, committed offsets, written records; it checks what is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kafleet.dispatching import Dispatcher
+    from kafleet.ports import Position, WriteFailed
+    from kafleet.records import Outgoing, Partition, Record
+
+
+class MemoryLog:
+    """What all members share. `settled` are the offsets whose output or dead letter was acknowledged."""
+
+    def __init__(self) -> None:
+        self.records: dict[Partition, list[Record]] = defaultdict(list)
+        self.committed: dict[Partition, int] = defaultdict(int)
+        self.settled: dict[Partition, set[int]] = defaultdict(set)
+        self.written: list[Outgoing] = []
+
+    def commit(self, positions: Sequence[Position]) -> dict[Partition, int]:
+        for partition, _, offset in positions:
+            unsettled = set(range(offset)) - self.settled[partition]
+            assert not unsettled, f"{partition} committed at {offset} past {sorted(unsettled)}"
+            assert offset >= self.committed[partition], "a commit went back"
+            self.committed[partition] = offset
+        return {partition: offset for partition, _, offset in positions}
+
+
+class MemorySource:
+    """One member's view of the log: feeds its dispatcher in small batches, honours pauses."""
+
+    def __init__(self, log: MemoryLog, *, batch: int = 3, commit_seconds: float = 0.01) -> None:
+        self.log = log
+        self.paused: set[Partition] = set()
+        self.positions: dict[Partition, int] = {}
+        self._batch = batch
+        self._commit_seconds = commit_seconds
+        self._epoch = 0
+
+    def pause(self, partition: Partition) -> None:
+        self.paused.add(partition)
+
+    def resume(self, partition: Partition) -> None:
+        self.paused.discard(partition)
+
+    async def commit(self, positions: Sequence[Position]) -> Mapping[Partition, int]:
+        await asyncio.sleep(self._commit_seconds)
+        owned = [position for position in positions if position.partition in self.positions]
+        return self.log.commit(owned)
+
+    def assign(self, dispatcher: Dispatcher, partition: Partition) -> None:
+        self._epoch += 1
+        self.positions[partition] = self.log.committed[partition]
+        self.paused.discard(partition)
+        dispatcher.assign({partition: self._epoch})
+
+    def feed(self, dispatcher: Dispatcher) -> None:
+        for partition in self.positions.keys() - self.paused:
+            start = self.positions[partition]
+            records = self.log.records[partition][start : start + self._batch]
+            self.positions[partition] += len(records)
+            dispatcher.take(records)
+
+
+class MemorySink:
+    """Acknowledges writes after `seconds`; `fault` may refuse one by returning an error."""
+
+    def __init__(
+        self,
+        log: MemoryLog,
+        *,
+        seconds: float = 0.0,
+        fault: Callable[[Outgoing], WriteFailed | None] = lambda _: None,
+    ) -> None:
+        self.log = log
+        self.seconds = seconds
+        self.fault = fault
+
+    async def produce(self, outgoing: Outgoing) -> None:
+        await asyncio.sleep(self.seconds)
+        error = self.fault(outgoing)
+        if error is not None:
+            raise error
+        self.log.written.append(outgoing)

@@ -1,0 +1,59 @@
+"""A lane and records for tests to vary."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kafleet.lanes import Lane, parse_lane
+from kafleet.records import Headers, Partition, Record
+
+TASKS = Partition("tasks", 0)
+DELIVERY: dict[str, Any] = {
+    "guarantee": "AtLeastOnce",
+    "ordering": "Key",
+    "concurrency": 4,
+    "taskTimeoutSeconds": 10,
+    "maxAttempts": 3,
+    "backoffInitialSeconds": 1,
+    "backoffMaxSeconds": 8,
+    "drainTimeoutSeconds": 5,
+    "hopLimit": 32,
+    "startFrom": "earliest",
+}
+
+
+def lane_file(**delivery: object) -> dict[str, Any]:
+    """Return a lane file as the operator writes it."""
+    return {
+        "version": 1,
+        "kind": "AgentGroup",
+        "namespace": "support",
+        "resource": "triage",
+        "lane": "workers",
+        "group": "support.triage.workers",
+        "bootstrapServers": "kafka:9092",
+        "inputs": [{"role": "tasks", "topic": "tasks"}],
+        "outputs": {"results": "results"},
+        "output": "results",
+        "deadLetters": "dead-letters",
+        "sends": {"billing": "billing.tasks"},
+        "agent": {"handler": "triage:agent", "codePath": None, "config": {"tone": "kind"}},
+        "delivery": {**DELIVERY, **delivery},
+        "http": {"port": 0},
+    }
+
+
+def lane(**delivery: object) -> Lane:
+    return parse_lane(json.dumps(lane_file(**delivery)))
+
+
+def record(
+    offset: int = 0,
+    value: bytes | None = b"{}",
+    *,
+    key: bytes | None = b"k",
+    headers: Headers | None = (),
+    partition: Partition = TASKS,
+) -> Record:
+    return Record(partition, offset, key, value, headers, 1_700_000_000_000)
