@@ -77,6 +77,14 @@ cluster-up: ## start the local cluster with its broker, and load the images
 cluster-down: ## end the local cluster; PURGE=1 removes its data, too
 	local/cluster down $(if $(PURGE),--purge)
 
+.PHONY: demo
+demo: .venv/ready ## see a fleet work on a local cluster, scaled, hurt and checked; leaves it running
+	@PYTHONPATH=local $(BIN)/python -m demo
+
+.PHONY: demo-down
+demo-down: ## remove the local cluster and all that is in it
+	local/cluster down --purge
+
 .PHONY: integration
 integration: .venv/ready binaries ## tests against a real API server and a real broker, without kubelet
 	$(call suite,integration,$(BIN)/pytest tests/integration)

@@ -6,13 +6,12 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo import manual
 from demo.broker import Broker, Shares, answers_of, held_by, lag_of, places_of, task
 from demo.checking import Place, Verdict, check
-from demo.cluster import RELEASE, SYSTEM, Cluster, local
+from demo.cluster import RELEASE, SYSTEM, Cluster, bring_up, load_images, local
 from demo.errors import Failed
 from demo.telling import Story, WorkTable, short
 from demo.waiting import until
@@ -183,9 +182,9 @@ def shared_by(shares: Shares) -> int:
 def prepare(story: Story) -> Cluster:
     """Bring up the cluster, the images, the broker and the operator."""
     with story.step("A local Kubernetes cluster", "20 s; the first time 10 to 20 min, to build it"):
-        cluster = Cluster(Path(local("up").strip().partition("KUBECONFIG=")[2]))
+        cluster = bring_up()
     with story.step("Images of the operator, the agents and Kafka", "5 s; the first time 2 to 5 min"):
-        images = dict(line.split("=", 1) for line in local("images").split())
+        images = load_images()
         story.say("\n".join(f"{name}: {reference}" for name, reference in images.items()))
     with story.step("Kafka, one broker in the cluster", "5 to 20 s"):
         local("kafka")
@@ -234,4 +233,5 @@ def main() -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -224,7 +224,7 @@ def task(run: str, place: Place, payload: Mapping[str, Any], kind: str) -> Recor
         {
             "ce_specversion": "1.0",
             "ce_id": f"{run}/{place}",
-            "ce_source": "manual",
+            "ce_source": "kafleet-demo",
             "ce_type": kind,
             "ce_subject": place.key,
             "ce_correlationid": run,

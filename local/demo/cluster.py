@@ -35,6 +35,16 @@ def local(*words: str) -> str:
     return done.stdout
 
 
+def bring_up() -> Cluster:
+    """Start the local cluster, if it does not run, and return it."""
+    return Cluster(Path(local("up").strip().partition("KUBECONFIG=")[2]))
+
+
+def load_images() -> dict[str, str]:
+    """Build and load this checkout's images, if need be; return their references by name."""
+    return dict(line.split("=", 1) for line in local("images").split())
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A running local cluster, known by its kubeconfig."""

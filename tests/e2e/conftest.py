@@ -1,0 +1,63 @@
+"""The local cluster with the chart installed from this checkout; it is left up when the tests end."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from demo.broker import Broker
+from demo.cluster import Cluster, bring_up, load_images, local
+from e2e.fleets import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember which tests failed, so that their fleets tell why before they are removed."""
+    report = yield
+    if call.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
+
+
+@pytest.fixture(scope="session")
+def images() -> dict[str, str]:
+    """Load this checkout's images into the local cluster, which is started if it does not run."""
+    bring_up()
+    return load_images()
+
+
+@pytest.fixture(scope="session")
+def cluster(images: dict[str, str]) -> Cluster:
+    """Give the local cluster a broker and this checkout's operator."""
+    found = bring_up()
+    local("kafka")
+    found.install(images)
+    return found
+
+
+@pytest.fixture(scope="session")
+def broker(cluster: Cluster) -> Broker:
+    return Broker(cluster.broker_address())
+
+
+@pytest.fixture
+def fleet(cluster: Cluster, broker: Broker, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """Make a namespace for one fleet, with the strictest pod security, and remove it with all of it."""
+    words = re.sub(r"[^a-z]+", "-", request.node.name.removeprefix("test_"))[:24].strip("-")
+    namespace = f"e2e-{words}-{uuid.uuid4().hex[:4]}"
+    cluster.kubectl("create", "namespace", namespace)
+    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    made = Fleet(cluster, broker, namespace)
+    yield made
+    if request.node.stash.get(FAILED, True):
+        made.diagnose()
+    made.remove()

@@ -1,0 +1,81 @@
+"""Anything may die at any moment: agents, the operator, the broker, owned objects. Nothing is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from demo.broker import held_by
+from demo.cluster import RELEASE, SYSTEM
+from e2e.fleets import NAME
+
+if TYPE_CHECKING:
+    from e2e.fleets import Fleet
+
+
+def test_a_killed_agents_work_is_taken_up_by_the_others(fleet: Fleet) -> None:
+    fleet.apply(think_seconds=0.1)
+    fleet.wait_ready()
+    fleet.send(50)
+    fleet.wait_for_work(100)
+    victim = max(held_by(fleet.shares()))
+    (member,) = {share.member for share in fleet.shares().values() if share.pod == victim}
+
+    fleet.cluster.kill(fleet.namespace, victim, "agent")
+    fleet.until(
+        "others to hold the dead agent's partitions",
+        lambda: all(share.member not in ("", member) for share in fleet.shares().values()),
+    )
+    fleet.wait_done()
+
+    assert fleet.verdict().problems == ()
+
+
+def test_a_killed_operator_stops_no_work_and_catches_up(fleet: Fleet) -> None:
+    fleet.apply(think_seconds=0.1)
+    fleet.wait_ready()
+    fleet.send(40)
+    fleet.wait_for_work(100)
+    (operator,) = fleet.cluster.pods(SYSTEM, f"app.kubernetes.io/instance={RELEASE}")
+
+    fleet.cluster.kill(SYSTEM, operator["metadata"]["name"], operator["spec"]["containers"][0]["name"])
+    fleet.kubectl("scale", f"ag/{NAME}", "--replicas=3")
+    fleet.until("three agents to share the work", lambda: len(held_by(fleet.shares())) == 3)
+    fleet.wait_ready()
+    fleet.wait_done()
+
+    verdict = fleet.verdict()
+    assert verdict.problems == ()
+    assert verdict.repeated == 0
+
+
+def test_a_killed_broker_comes_back_to_unfinished_work_and_all_of_it_is_done(fleet: Fleet) -> None:
+    fleet.apply(think_seconds=0.1)
+    fleet.wait_ready()
+    fleet.send(40)
+    fleet.wait_for_work(100)
+
+    fleet.cluster.kill("kafka", "kafka-0", "kafka")
+    fleet.until("the broker to serve again", fleet.broker.topics)
+    fleet.send(5)
+    fleet.wait_done()
+    fleet.wait_ready()
+
+    assert fleet.verdict().problems == ()
+
+
+def test_owned_objects_that_are_deleted_or_changed_are_repaired(fleet: Fleet) -> None:
+    fleet.apply(think_seconds=0.1)
+    fleet.wait_ready()
+    fleet.send(40)
+    fleet.wait_for_work(50)
+    first = fleet.deployment()["metadata"]["uid"]
+
+    fleet.kubectl("delete", "deployment", f"{NAME}-workers")
+    fleet.until("another Deployment", lambda: fleet.deployment()["metadata"]["uid"] != first)
+    fleet.wait_ready()
+    fleet.kubectl("scale", f"deployment/{NAME}-workers", "--replicas=0")
+    fleet.until("its replicas to be put right", lambda: fleet.deployment()["spec"]["replicas"] == 2)
+    fleet.wait_ready()
+    fleet.wait_done()
+
+    assert fleet.verdict().problems == ()
