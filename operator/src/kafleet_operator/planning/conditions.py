@@ -33,7 +33,7 @@ class Condition:
 def conditions_for(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed) -> tuple[Condition, ...]:
     """Return every condition, the summary first."""
     parts = (
-        accepted(fleet, plan, observed),
+        accepted(plan, observed),
         topics_ready(fleet, plan, outcome, observed),
         agents_ready(fleet, plan, outcome, observed),
         progressing(fleet, observed),
@@ -50,11 +50,10 @@ def ready(parts: Iterable[Condition]) -> Condition:
     return Condition("Ready", worst.status, worst.reason, worst.message)
 
 
-def accepted(fleet: Fleet, plan: Plan, observed: Observed) -> Condition:
+def accepted(plan: Plan, observed: Observed) -> Condition:
     """Say whether the spec makes sense and what it refers to exists."""
-    wanted = {("ConfigMap", lane.agent.code_config_map) for lane in fleet.lanes}
-    for key, content in sorted(observed.references.items()):
-        if isinstance(content, Unknown) and key in wanted:
+    for _, content in sorted(observed.references.items()):
+        if isinstance(content, Unknown):
             return _unknown("Accepted", content)
     return _refused("Accepted", plan) or Condition(
         "Accepted", "True", "AllReady", "the spec makes sense and its references exist"
