@@ -352,6 +352,9 @@ BROKER_SETTINGS: Mapping[str, object] = {
     "share.coordinator.state.topic.replication.factor": 1,
     "share.coordinator.state.topic.min.isr": 1,
     "group.initial.rebalance.delay.ms": 0,
+    # A test's group may be quicker to notice a dead member than a cluster's; the defaults stay.
+    "group.consumer.min.session.timeout.ms": 1_000,
+    "group.consumer.min.heartbeat.interval.ms": 200,
     "log.cleaner.dedupe.buffer.size": 16 << 20,
 }
 BROKER_LOGGING = """\
