@@ -39,7 +39,7 @@ CONTROLLERS = (
 Found = TypeVar("Found")
 
 
-def eventually(look: Callable[[], Found], *, seconds: float = DEADLINE_SECONDS) -> Found:
+def eventually(look: Callable[[], Found | None], *, seconds: float = DEADLINE_SECONDS) -> Found:
     """Look again and again until something true is found, and return it; AssertionError after the deadline.
 
     An AssertionError of `look` itself counts as not yet, and is what the reader sees in the end.

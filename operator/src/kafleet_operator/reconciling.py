@@ -56,7 +56,7 @@ PARALLEL: Final = 16
 RECONCILE_SECONDS: Final = 120.0
 PACE_SECONDS: Final = 0.2  # between two reconciles of one resource, so that a burst of triggers makes one
 FIRST_RETRY_SECONDS: Final = 0.5
-LAST_RETRY_SECONDS: Final = 15.0
+LAST_RETRY_SECONDS: Final = 10.0
 STUCK_SECONDS: Final = 180.0
 
 # settled: nothing to do until something changes; advanced: look again at once; failed: again after a while.

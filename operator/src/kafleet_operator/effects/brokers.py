@@ -31,8 +31,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 REQUEST_SECONDS: Final = 10.0
-# After a request that nobody answered, further ones fail at once for so long.
+# After a request that nobody answered, further ones fail at once for a while; then some may try again, for
+# less long, so that what needs no Kafka does not wait for it.
 REST_SECONDS: Final = 3.0
+PROBE_SECONDS: Final = 3.0
 
 # The client's own errors are public; their names begin with an underscore (noqa: SLF001).
 UNREACHABLE: Final = {
@@ -66,7 +68,7 @@ class Brokers:
         self._servers = bootstrap_servers
         self._complaints: deque[KafkaError] = deque(maxlen=8)
         self._resting_until = 0.0
-        self._refusal: KafkaUnreachable | NotAuthorized = KafkaUnreachable("")
+        self._refusal: KafkaUnreachable | NotAuthorized | None = None
         self._connected: AdminClient | None = None
 
     async def call(
@@ -76,11 +78,11 @@ class Brokers:
 
         Raises `KafkaUnreachable` or `NotAuthorized` where nothing at all came back.
         """
-        if time.monotonic() < self._resting_until:
+        if self._refusal and time.monotonic() < self._resting_until:
             raise self._refusal
         try:
             client = self._client()
-            futures = request(client, REQUEST_SECONDS)
+            futures = request(client, PROBE_SECONDS if self._refusal else REQUEST_SECONDS)
         except KafkaException as error:
             raise self._translated(error) from error
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
@@ -93,6 +95,7 @@ class Brokers:
             self._refusal = refusals[0]
             self._resting_until = time.monotonic() + REST_SECONDS
             raise refusals[0]
+        self._refusal = None
         self._complaints.clear()
         return results
 
@@ -141,6 +144,5 @@ class Brokers:
             "no broker answers", servers=self._servers, causes=[each.str() for each in self._complaints]
         )
         return KafkaUnreachable(
-            f"no broker at {self._servers!r} answered within {REQUEST_SECONDS:g} s; "
-            "check connection.bootstrapServers and that Kafka runs"
+            f"no broker at {self._servers!r} answers; check connection.bootstrapServers and that Kafka runs"
         )

@@ -1,0 +1,255 @@
+"""The operator as a process of its own, with the rights that the chart grants, against real servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+from confluent_kafka import TopicCollection
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+from integration.servers import PROJECT, Broker, Kubernetes, Process, eventually, free_ports, local_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Json = dict[str, Any]
+
+SYSTEM: Final = "kafleet-system"
+USER: Final = f"system:serviceaccount:{SYSTEM}:kafleet"
+WRITES: Final = {"create", "update", "patch", "delete", "deletecollection"}
+CHART_VALUES: Final = {
+    "image": {"repository": "registry.test/operator", "tag": "1"},
+    "agentImage": {"repository": "registry.test/agent", "tag": "1"},
+    "kafka": {"bootstrapServers": "kafka:9092"},
+}
+PATHS: Final = {
+    "AgentGroup": "apis/kafleet.dev/v1alpha1/namespaces/{}/agentgroups",
+    "Deployment": "apis/apps/v1/namespaces/{}/deployments",
+    "ConfigMap": "api/v1/namespaces/{}/configmaps",
+    "ServiceAccount": "api/v1/namespaces/{}/serviceaccounts",
+    "Pod": "api/v1/namespaces/{}/pods",
+}
+OWNED: Final = ("ServiceAccount", "ConfigMap", "Deployment")
+
+
+class Operator:
+    """`python -m kafleet_operator`, impatient, for all namespaces."""
+
+    def __init__(self, kubernetes: Kubernetes, broker: Broker, folder: Path) -> None:
+        self._kubernetes = kubernetes
+        (self._port,) = free_ports(1)
+        self.process = Process(
+            "operator",
+            [sys.executable, "-W", "error", "-m", "kafleet_operator"],
+            folder,
+            {
+                "KUBECONFIG": str(_log_in(kubernetes, folder)),
+                "KAFLEET_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+                "KAFLEET_AGENT_IMAGE": "registry.test/agent:1",
+                "KAFLEET_OBSERVE_SECONDS": "0.5",
+                "KAFLEET_RESYNC_SECONDS": "5",
+                "KAFLEET_HEALTH_PORT": str(self._port),
+            },
+        )
+
+    def start(self) -> None:
+        """Start the operator if it does not run, and wait until it is healthy."""
+        if self.process.pid is None:
+            self.process.start()
+        eventually(self.is_healthy)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def is_healthy(self) -> bool:
+        self.process.check()
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        with closing(connection), suppress(OSError):
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        return False
+
+    def writes(self) -> int:
+        """Return how many requests that change something the operator has made so far."""
+        return sum(event["verb"] in WRITES for event in self._kubernetes.requests_of(USER))
+
+    def resyncs(self) -> int:
+        """Return how often the operator has listed everything so far."""
+        requests = self._kubernetes.requests_of(USER)
+        return sum(
+            event["verb"] == "list"
+            and event["objectRef"]["resource"] == "agentgroups"
+            and event["userAgent"].startswith("OpenAPI")
+            for event in requests
+        )
+
+    def log(self) -> list[Json]:
+        """Return the log's lines; fails if one of them is no JSON."""
+        return [json.loads(line) for line in self.process.log.read_text().splitlines()]
+
+
+class Namespace:
+    """One namespace of the cluster, and the topics of its fleets."""
+
+    def __init__(self, kubernetes: Kubernetes, broker: Broker, name: str) -> None:
+        self._kubernetes = kubernetes
+        self.name = name
+        self.admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
+        kubernetes.kubectl("create", "namespace", name)
+
+    def apply(self, *bodies: Json) -> None:
+        self._kubernetes.kubectl("apply", "--filename=-", given=_list(bodies))
+
+    def kubectl(self, *arguments: str) -> str:
+        return self._kubernetes.kubectl(f"--namespace={self.name}", *arguments)
+
+    def read(self, kind: str, name: str) -> Json | None:
+        """Return an object, None if there is none."""
+        found: Json | None = self._kubernetes.read(f"/{PATHS[kind].format(self.name)}/{name}")
+        return found
+
+    def expect(self, kind: str, name: str) -> Json:
+        """Return an object; AssertionError if there is none."""
+        found = self.read(kind, name)
+        assert found, f"no {kind} {name!r} yet"
+        return found
+
+    def every(self, kind: str) -> list[Json]:
+        items: list[Json] = self._kubernetes.read(f"/{PATHS[kind].format(self.name)}")["items"]
+        return items
+
+    def patch(self, kind: str, name: str, body: Json, subresource: str = "") -> None:
+        path = f"/{PATHS[kind].format(self.name)}/{name}"
+        self._kubernetes.patch(path + (f"/{subresource}" if subresource else ""), body)
+
+    def events_about(self, name: str) -> list[Json]:
+        path = f"/apis/events.k8s.io/v1/namespaces/{self.name}/events"
+        return [each for each in self._kubernetes.read(path)["items"] if each["regarding"]["name"] == name]
+
+    def condition(self, name: str, kind: str) -> Json:
+        """Return a condition of an AgentGroup; AssertionError if it is not reported yet."""
+        conditions = self.expect("AgentGroup", name).get("status", {}).get("conditions", [])
+        found: Json | None = next((each for each in conditions if each["type"] == kind), None)
+        assert found, f"no condition {kind} yet"
+        return found
+
+    def await_condition(
+        self, name: str, kind: str, status: str, reason: str | None = None, *, seconds: float = 60
+    ) -> str:
+        """Wait until a condition of an AgentGroup is as said, and return its message."""
+
+        def look() -> str:
+            found = self.condition(name, kind)
+            assert (found["status"], found["reason"]) == (status, reason or found["reason"]), found
+            return str(found["message"]) or "-"
+
+        return eventually(look, seconds=seconds)
+
+    def await_deployment(self, name: str) -> Json:
+        return eventually(lambda: self.read("Deployment", name))
+
+    def topics(self) -> dict[str, Any]:
+        """Return the topics whose names begin with the namespace's, with ids and partitions."""
+        names = [name for name in self.admin.list_topics(timeout=10).topics if name.startswith(self.name)]
+        if not names:
+            return {}
+        described = self.admin.describe_topics(TopicCollection(names))
+        return {name: future.result(10) for name, future in described.items() if not future.exception(10)}
+
+    def overrides(self, topic: str) -> dict[str, str]:
+        """Return a topic's own configuration."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        entries = self.admin.describe_configs([resource])[resource].result(10).values()
+        return {entry.name: entry.value for entry in entries if not entry.is_default and entry.source == 1}
+
+    def override(self, topic: str, values: Mapping[str, str]) -> None:
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in values.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        self.admin.incremental_alter_configs([resource])[resource].result(10)
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
+
+    def delete_topic(self, name: str) -> None:
+        self.admin.delete_topics([name])[name].result(10)
+
+
+def agent_group(name: str, namespace: str, spec: Mapping[str, Any] | None = None, **agent: object) -> Json:
+    """Return an AgentGroup of two workers and small topics; `spec` and `agent` add to it or replace."""
+    topics = {role: {"partitions": 4} for role in ("tasks", "results", "deadLetters")}
+    workers = {"replicas": 2, "agent": {"handler": "triage:agent", **agent}}
+    return {
+        "apiVersion": "kafleet.dev/v1alpha1",
+        "kind": "AgentGroup",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"workers": workers, **topics, **(spec or {})},
+    }
+
+
+def config_map(name: str, namespace: str, data: dict[str, str]) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": data,
+    }
+
+
+def install(kubernetes: Kubernetes) -> None:
+    """Install the resource definitions, and the account with the rights that the chart grants."""
+    definitions = [str(path) for path in (PROJECT / "crds").glob("*.yaml")]
+    kubernetes.kubectl("apply", "--server-side", *(f"--filename={path}" for path in definitions))
+    kubernetes.kubectl("create", "namespace", SYSTEM)
+    rendered = subprocess.run(
+        [
+            *(local_cluster("bin") / "helm", "template", "kafleet", PROJECT / "charts" / "kafleet"),
+            *("--namespace", SYSTEM, "--values", "-"),
+        ],
+        input=yaml.safe_dump(CHART_VALUES),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    objects = [body for body in yaml.safe_load_all(rendered.stdout) if body]
+    kinds = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding"}
+    kubernetes.kubectl(
+        "apply", "--filename=-", given=_list([body for body in objects if body["kind"] in kinds])
+    )
+    kubernetes.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+
+def _log_in(kubernetes: Kubernetes, folder: Path) -> Path:
+    """Write a kubeconfig of the operator's own account."""
+    token = kubernetes.kubectl(f"--namespace={SYSTEM}", "create", "token", "kafleet", "--duration=8h").strip()
+    kubeconfig = folder / "operator.kubeconfig"
+    cluster = {"server": kubernetes.server, "certificate-authority": str(kubernetes.certificate_authority)}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "operator", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "operator"}}],
+        "current-context": "test",
+    }
+    kubeconfig.write_text(yaml.safe_dump(content))
+    return kubeconfig
+
+
+def _list(bodies: Any) -> Json:  # noqa: ANN401 - any sequence of objects
+    return {"apiVersion": "v1", "kind": "List", "items": list(bodies)}
