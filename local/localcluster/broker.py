@@ -10,8 +10,8 @@ from localcluster.programs import Failed, run, step, succeeds
 MANIFEST = LOCAL / "kafka.yaml"
 IMAGE_LINE = "image: kafleet.local/kafka\n"
 POM = LOCAL / "kafka" / "pom.xml"
-# Pinned, because Maven would otherwise ask for whatever its own version calls the default.
 START_SECONDS = 180
+# Pinned, because Maven would otherwise ask for whatever its own version calls the default.
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies"
 
 

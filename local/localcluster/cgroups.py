@@ -15,6 +15,7 @@ from localcluster.programs import Failed
 ROOT = Path("/sys/fs/cgroup")
 NAME = "kafleet"
 GIVE_UP_SECONDS = 20
+POLL_SECONDS = 0.02
 
 
 def is_unified(root: Path = ROOT) -> bool:
@@ -58,6 +59,13 @@ def members(root: Path = ROOT) -> set[int]:
     return found
 
 
+def wait_for_members_to_end() -> None:
+    """Wait a while for the processes of the node to end by themselves."""
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    while members() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
 def kill_members() -> None:
     """End every process of the node and wait until they are gone."""
     deadline = time.monotonic() + GIVE_UP_SECONDS
@@ -67,7 +75,7 @@ def kill_members() -> None:
         for pid in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.02)
+        time.sleep(POLL_SECONDS)
 
 
 def remove() -> None:
@@ -78,7 +86,7 @@ def remove() -> None:
             while not removed(Path(folder)):
                 if time.monotonic() > deadline:
                     raise Failed(f"the cgroup {folder!r} stays busy; see its cgroup.procs")
-                time.sleep(0.02)
+                time.sleep(POLL_SECONDS)
 
 
 def removed(group: Path) -> bool:

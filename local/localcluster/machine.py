@@ -105,6 +105,8 @@ def clear() -> None:
     if node := find_node(cgroups.members()):
         with contextlib.suppress(ProcessLookupError):
             os.kill(node.pid, signal.SIGKILL)  # takes every process of its namespace along
+        # Its parent reaps it and ends; killed first, it would leave a zombie where nobody else reaps.
+        cgroups.wait_for_members_to_end()
     cgroups.kill_members()
     if has_link():  # it goes with the node's namespace, a moment later
         with contextlib.suppress(Failed):

@@ -4,6 +4,7 @@ It owns nothing outside its namespaces: when it ends, however it ends, the kerne
 node, and mounts, bridges, firewall rules and pod networks go with the namespaces.
 """
 
+import functools
 import os
 import signal
 import socket
@@ -48,7 +49,7 @@ def main(state: Path, binaries: Path) -> None:
     # Before the kubelet: it would fail pods whose image is not there yet.
     wait_until("containerd", Path("/run/containerd/containerd.sock").exists)
     for archive in sorted((STATE / "images").glob("*.tar")):
-        wait_until(f"import of {archive.name}", lambda archive=archive: import_image(archive))  # type: ignore[misc]
+        wait_until(f"import of {archive.name}", functools.partial(import_image, archive))
     wait_until("API server", lambda: probes.api_answers("/readyz", PKI))
     for name, command in components.clients().items():
         running.start(name, command)

@@ -1,5 +1,6 @@
 """Asking the node's servers whether they serve."""
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -16,8 +17,9 @@ def api_answers(path: str, pki: Path) -> bool:
         context = ssl.create_default_context(cafile=pki / "ca.crt")
         context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
         connection = http.client.HTTPSConnection(NODE_IP, API_PORT, context=context, timeout=ANSWER_SECONDS)
-        connection.request("GET", path)
-        return connection.getresponse().status == http.HTTPStatus.OK
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False
 
