@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 FAILED = pytest.StashKey[bool]()
 
 
+@pytest.hookimpl(trylast=True)  # after the random order has been made
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what ends the cluster after everything that needs it."""
+    items.sort(key=lambda item: item.get_closest_marker("destructive") is not None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
