@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import Any, cast
 
 import kopf
 
@@ -27,6 +28,8 @@ async def run(settings: Settings) -> None:
             settings=_kopf_settings(),
             memo=kopf.Memo(reconciler=reconciler),
             standalone=True,
+            # Meant for peers, of which there are none; kopf's guess fails for a user without a passwd entry.
+            identity=cast("Any", "kafleet"),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
