@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 MAX_TASK_TIMEOUT = 23 * 3600.0  # librdkafka refuses to poll more rarely than once a day
 
@@ -28,6 +30,13 @@ def seconds_in(duration: object) -> float:
     if match is None:
         raise ValueError("not a duration; write a number and a unit, like 500ms, 30s, 5m or 1h")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def quantity(value: int | str) -> int | str:
+    """Return a Kubernetes quantity as it is; ValueError says how to write one."""
+    if _QUANTITY.fullmatch(str(value)) is None:
+        raise ValueError("not a quantity; write a number, and a unit if it needs one, like 500m or 512Mi")
+    return value
 
 
 def rule(expression: str, message: str) -> dict[str, JsonValue]:
@@ -50,11 +59,12 @@ Duration = Annotated[
 ]
 Quantity = Annotated[
     int | str,
+    AfterValidator(quantity),
     WithJsonSchema(
         {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
-            "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+            "pattern": f"^{_QUANTITY.pattern}$",
             "maxLength": 32,
         }
     ),
@@ -89,6 +99,19 @@ class Code(Block):
 
 class EnvVar(Block):
     """One environment variable, as in a container."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!self.name.startsWith('KAFLEET_')",
+                "variables that start with KAFLEET_ are the operator's; choose another name",
+            ),
+            rule(
+                "!has(self.value) || !has(self.valueFrom)",
+                "value and valueFrom exclude each other; keep one",
+            ),
+        )
+    )
 
     name: str = Field(
         min_length=1,
@@ -248,7 +271,8 @@ class Backoff(Block):
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Self:
-        if self.initial > self.max:
+        # In an override, what is not given comes from elsewhere.
+        if self.model_fields_set == {"initial", "max"} and self.initial > self.max:
             raise ValueError("backoff.initial is longer than backoff.max; shorten it")
         return self
 
