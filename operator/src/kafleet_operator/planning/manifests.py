@@ -114,6 +114,7 @@ def _container(lane: Lane, agent_image: str, image_pull_policy: str) -> Json:
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the container, on an emptyDir of its own
     ]
     if agent.code_config_map:
+        # Inside the lane's volume: the kubelet makes the mount point there.
         mounts.append({"name": "code", "mountPath": lanefiles.CODE_FOLDER, "readOnly": True})
     container: Json = {
         "name": CONTAINER,

@@ -5,93 +5,32 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from unit.operator.planning.samples import DEAD, FLEET, TASKS, planned, running, topics, with_lane
+from unit.operator.planning.reports import (
+    DOWN,
+    GROUP,
+    LATER,
+    NOW,
+    SCHEMA,
+    by_type,
+    condition,
+    group,
+    objects,
+    report,
+)
+from unit.operator.planning.samples import DEAD, FLEET, TASKS, topics, with_lane
 
-from kafleet_operator.api.conditions import REASONS
-from kafleet_operator.api.schemas import structural_schema
-from kafleet_operator.api.statuses import Status
 from kafleet_operator.errors import InvalidSpec
-from kafleet_operator.planning.fleets import Agent, Delivery
-from kafleet_operator.planning.observations import GroupState, Observed, PartitionState, Unknown
+from kafleet_operator.planning.fleets import Delivery
 from kafleet_operator.planning.plans import Claim, Failure, Outcome, Plan
 from kafleet_operator.planning.status import (
     report_claims,
     report_deletion,
     report_invalid,
-    report_status,
     transitions,
 )
 
 if TYPE_CHECKING:
-    from kafleet_operator.planning.fleets import Fleet, Json
-
-DEPLOYMENT = ("Deployment", "triage-workers")
-GROUP = "support.triage.workers"
-DOWN = Unknown("KafkaUnreachable", "nobody answers")
-NOW, LATER = "2026-11-23T05:00:00Z", "2026-11-23T06:00:00Z"
-SCHEMA = structural_schema(Status)
-
-
-def partitions(*committed: int | None) -> tuple[PartitionState, ...]:
-    return tuple(PartitionState(TASKS.name, number, 2, 10, at) for number, at in enumerate(committed))
-
-
-def group(*committed: int | None, members: int = 2) -> GroupState:
-    state = "Stable" if members else "Empty"
-    return GroupState(GROUP, state, members, partitions(*committed), is_assigned=members > 0)
-
-
-def objects(
-    fleet: Fleet = FLEET,
-    *,
-    ready: int = 2,
-    updated: int = 2,
-    **status: Any,  # noqa: ANN401 - as the deployment controller writes it
-) -> dict[tuple[str, str], Json]:
-    seen = running(fleet)
-    counts = {"replicas": 2, "readyReplicas": ready, "updatedReplicas": updated, "observedGeneration": 1}
-    seen[DEPLOYMENT] = {**seen[DEPLOYMENT], "status": {**counts, **status}}
-    return seen
-
-
-def report(
-    *,
-    fleet: Fleet = FLEET,
-    outcome: Outcome | None = None,
-    previous: Json | None = None,
-    now: str = NOW,
-    seen: Any = None,  # noqa: ANN401 - topics as planned() takes them
-    **observed: Any,  # noqa: ANN401 - any field of an observation
-) -> Json:
-    """Return the status of a fleet that is well, but for what is given; it fits the schema."""
-    looked: dict[str, Any] = {
-        "groups": {GROUP: group(10)},
-        "dead_letters": {DEAD.name: 0},
-        "objects": objects(),
-    } | observed
-    seen = topics() if seen is None else seen
-    plan = planned(seen, fleet=fleet, **looked)
-    status = report_status(
-        fleet,
-        plan,
-        outcome or Outcome(),
-        Observed(topics=seen, **looked),
-        previous=previous or {},
-        now=now,
-    )
-    jsonschema.validate(status, SCHEMA)
-    assert {each["reason"] for each in status["conditions"]} <= REASONS.keys()
-    return status
-
-
-def condition(status: Json, kind: str) -> tuple[str, str]:
-    found = by_type(status, kind)
-    return found["status"], found["reason"]
-
-
-def by_type(status: Json, kind: str) -> Json:
-    found: Json = next(each for each in status["conditions"] if each["type"] == kind)
-    return found
+    from kafleet_operator.planning.fleets import Json
 
 
 def test_a_fleet_that_is_well() -> None:
@@ -218,149 +157,9 @@ def test_a_topic_that_others_made_first_is_not_ours(failures: tuple[Failure, ...
     assert condition(status, "TopicsReady")[0] == "False"
 
 
-def pod(name: str, **status: Any) -> Json:  # noqa: ANN401 - as the kubelet writes it
-    return {"metadata": {"name": name, "labels": {"kafleet.dev/lane": "workers"}}, "status": status}
-
-
-def waiting(reason: str) -> list[Json]:
-    return [{"state": {"waiting": {"reason": reason}}}, {"state": {"running": {}}}]
-
-
-@pytest.mark.parametrize(
-    ("observed", "reason", "words"),
-    [
-        ({"objects": objects(ready=1)}, "RollingOut", "1 of 2 agents of lane 'workers'"),
-        ({"objects": objects(updated=1)}, "RollingOut", "1 of 2 agents"),
-        ({"objects": objects(observedGeneration=0)}, "RollingOut", "2 of 2 agents"),
-        ({"objects": objects(replicas=3)}, "RollingOut", "2 of 2 agents"),
-        ({"objects": objects(ready=0), "groups": {}}, "RollingOut", "0 of 2 agents"),
-        ({"objects": {}}, "RollingOut", "waits for its lane file"),
-        ({"groups": {GROUP: group(10, members=0)}}, "RollingOut", "partitions without a member"),
-        ({"groups": {}}, "RollingOut", "partitions without a member"),
-        (
-            {
-                "objects": objects(ready=0),
-                "pods": (pod("b", containerStatuses=waiting("CrashLoopBackOff")), pod("a")),
-            },
-            "CrashLooping",
-            "b; see kubectl logs --previous",
-        ),
-        (
-            {"objects": objects(ready=0), "pods": (pod("a", containerStatuses=waiting("ImagePullBackOff")),)},
-            "RollingOut",
-            "pod 'a' waits: ImagePullBackOff",
-        ),
-        (
-            {
-                "objects": objects(ready=0),
-                "pods": (pod("a", containerStatuses=waiting("ContainerCreating")),),
-            },
-            "RollingOut",
-            "are new and ready",
-        ),
-        (
-            {
-                "objects": objects(ready=0),
-                "pods": (
-                    pod("a", conditions=[{"type": "PodScheduled", "status": "False", "message": "no node"}]),
-                ),
-            },
-            "RollingOut",
-            "pod 'a' is not scheduled: no node",
-        ),
-        (
-            {
-                "objects": objects(
-                    ready=0,
-                    conditions=[
-                        {"type": "Available", "status": "False"},
-                        {
-                            "type": "ReplicaFailure",
-                            "status": "True",
-                            "reason": "FailedCreate",
-                            "message": "quota",
-                        },
-                    ],
-                )
-            },
-            "RollingOut",
-            "FailedCreate: quota",
-        ),
-    ],
-)
-def test_agents_that_are_not_ready(observed: dict[str, Any], reason: str, words: str) -> None:
-    """The condition says what keeps them, in words that on-call can act on."""
-    status = report(**observed)
-
-    assert condition(status, "AgentsReady") == ("False", reason)
-    assert words in by_type(status, "AgentsReady")["message"]
-    assert condition(status, "Ready") == ("False", reason)
-
-
-def test_a_deployment_that_is_being_made() -> None:
-    """Planned, and not yet there: neither ready nor waiting for anything."""
-    seen = {key: body for key, body in objects().items() if key != DEPLOYMENT}
-    status = report(objects=seen)
-
-    assert condition(status, "AgentsReady") == ("False", "RollingOut")
-    assert status["lanes"][0]["replicas"] == 2
-    assert status["replicas"] == 0
-
-
-def test_a_suspended_fleet_says_so() -> None:
-    """Not ready, on purpose; what waits, waits for nobody."""
-    fleet = replace(FLEET, is_suspended=True)
-    status = report(fleet=fleet, groups={GROUP: group(4, members=0)}, objects={})
-    resting = report(fleet=fleet, groups={GROUP: DOWN}, objects=objects())
-
-    assert condition(status, "Progressing") == ("False", "Suspended")
-    assert status["desiredReplicas"] == 0
-    assert condition(resting, "AgentsReady") == ("False", "Suspended")
-
-
-def test_records_that_nobody_takes() -> None:
-    """Lag without a member is no progress."""
-    assert condition(report(groups={GROUP: group(4, members=0)}), "Progressing") == ("False", "RollingOut")
-    assert condition(report(groups={GROUP: group(4)}), "Progressing") == ("True", "AllReady")
-
-
-def test_objects_that_could_not_be_applied() -> None:
-    """The failure is named; topics are not blamed for it."""
-    failure = Failure("Deployment 'triage-workers'", "NotAuthorized", "forbidden")
-    status = report(outcome=Outcome(failures=(failure,)))
-
-    assert condition(status, "AgentsReady") == ("False", "NotAuthorized")
-    assert condition(status, "TopicsReady") == ("True", "AllReady")
-
-
-def test_references_that_cannot_be_read() -> None:
-    """Unknown, before anything else is said about the spec."""
-    fleet = with_lane(agent=Agent("triage:agent", code_config_map="triage-code"))
-    status = report(
-        fleet=fleet, references={("ConfigMap", "triage-code"): Unknown("NotAuthorized", "forbidden")}
-    )
-
-    assert condition(status, "Accepted") == ("Unknown", "NotAuthorized")
-
-
 def test_a_fleet_without_a_scaled_lane() -> None:
     """Kinds without a scale subresource report no replicas for it."""
     assert not {"replicas", "selector"} & report(fleet=replace(FLEET, scale_lane=None)).keys()
-
-
-def test_topics_that_are_on_their_way() -> None:
-    """Missing ones are named."""
-    status = report(seen=topics(tasks=None), outcome=Outcome())
-
-    assert by_type(status, "TopicsReady")["message"] == f"missing: {TASKS.name!r}"
-
-
-def test_a_long_message_is_cut() -> None:
-    """The API server refuses a status that is too long."""
-    failure = Failure(f"topic {TASKS.name!r}", "InternalError", "x" * 5000)
-    status = report(outcome=Outcome(failures=(failure,)))
-
-    assert len(by_type(status, "TopicsReady")["message"]) == 1024
 
 
 def test_claims_are_written_into_what_was_there() -> None:

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from unit.operator.planning.reports import (
+    DEPLOYMENT,
+    DOWN,
+    GROUP,
+    by_type,
+    condition,
+    group,
+    objects,
+    report,
+)
+from unit.operator.planning.samples import FLEET, TASKS, topics, with_lane
+
+from kafleet_operator.planning.fleets import Agent
+from kafleet_operator.planning.observations import Unknown
+from kafleet_operator.planning.plans import Failure, Outcome
+
+if TYPE_CHECKING:
+    from kafleet_operator.planning.fleets import Json
+
+
+def pod(name: str, **status: Any) -> Json:  # noqa: ANN401 - as the kubelet writes it
+    return {"metadata": {"name": name, "labels": {"kafleet.dev/lane": "workers"}}, "status": status}
+
+
+def waiting(reason: str) -> list[Json]:
+    return [{"state": {"waiting": {"reason": reason}}}, {"state": {"running": {}}}]
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason", "words"),
+    [
+        ({"objects": objects(ready=1)}, "RollingOut", "1 of 2 agents of lane 'workers'"),
+        ({"objects": objects(updated=1)}, "RollingOut", "1 of 2 agents"),
+        ({"objects": objects(observedGeneration=0)}, "RollingOut", "2 of 2 agents"),
+        ({"objects": objects(replicas=3)}, "RollingOut", "2 of 2 agents"),
+        ({"objects": objects(ready=0), "groups": {}}, "RollingOut", "0 of 2 agents"),
+        ({"objects": {}}, "RollingOut", "waits for its lane file"),
+        ({"groups": {GROUP: group(10, members=0)}}, "RollingOut", "partitions without a member"),
+        ({"groups": {}}, "RollingOut", "partitions without a member"),
+        (
+            {
+                "objects": objects(ready=0),
+                "pods": (pod("b", containerStatuses=waiting("CrashLoopBackOff")), pod("a")),
+            },
+            "CrashLooping",
+            "b; see kubectl logs --previous",
+        ),
+        (
+            {"objects": objects(ready=0), "pods": (pod("a", containerStatuses=waiting("ImagePullBackOff")),)},
+            "RollingOut",
+            "pod 'a' waits: ImagePullBackOff",
+        ),
+        (
+            {
+                "objects": objects(ready=0),
+                "pods": (pod("a", containerStatuses=waiting("ContainerCreating")),),
+            },
+            "RollingOut",
+            "are new and ready",
+        ),
+        (
+            {
+                "objects": objects(ready=0),
+                "pods": (
+                    pod("a", conditions=[{"type": "PodScheduled", "status": "False", "message": "no node"}]),
+                ),
+            },
+            "RollingOut",
+            "pod 'a' is not scheduled: no node",
+        ),
+        (
+            {
+                "objects": objects(
+                    ready=0,
+                    conditions=[
+                        {"type": "Available", "status": "False"},
+                        {
+                            "type": "ReplicaFailure",
+                            "status": "True",
+                            "reason": "FailedCreate",
+                            "message": "quota",
+                        },
+                    ],
+                )
+            },
+            "RollingOut",
+            "FailedCreate: quota",
+        ),
+    ],
+)
+def test_agents_that_are_not_ready(observed: dict[str, Any], reason: str, words: str) -> None:
+    """The condition says what keeps them, in words that on-call can act on."""
+    status = report(**observed)
+
+    assert condition(status, "AgentsReady") == ("False", reason)
+    assert words in by_type(status, "AgentsReady")["message"]
+    assert condition(status, "Ready") == ("False", reason)
+
+
+def test_a_deployment_that_is_being_made() -> None:
+    """Planned, and not yet there: neither ready nor waiting for anything."""
+    seen = {key: body for key, body in objects().items() if key != DEPLOYMENT}
+    status = report(objects=seen)
+
+    assert condition(status, "AgentsReady") == ("False", "RollingOut")
+    assert status["lanes"][0]["replicas"] == 2
+    assert status["replicas"] == 0
+
+
+def test_a_suspended_fleet_says_so() -> None:
+    """Not ready, on purpose; what waits, waits for nobody."""
+    fleet = replace(FLEET, is_suspended=True)
+    status = report(fleet=fleet, groups={GROUP: group(4, members=0)}, objects={})
+    resting = report(fleet=fleet, groups={GROUP: DOWN}, objects=objects())
+
+    assert condition(status, "Progressing") == ("False", "Suspended")
+    assert status["desiredReplicas"] == 0
+    assert condition(resting, "AgentsReady") == ("False", "Suspended")
+
+
+def test_records_that_nobody_takes() -> None:
+    """Lag without a member is no progress."""
+    assert condition(report(groups={GROUP: group(4, members=0)}), "Progressing") == ("False", "RollingOut")
+    assert condition(report(groups={GROUP: group(4)}), "Progressing") == ("True", "AllReady")
+
+
+def test_objects_that_could_not_be_applied() -> None:
+    """The failure is named; topics are not blamed for it."""
+    failure = Failure("Deployment 'triage-workers'", "NotAuthorized", "forbidden")
+    status = report(outcome=Outcome(failures=(failure,)))
+
+    assert condition(status, "AgentsReady") == ("False", "NotAuthorized")
+    assert condition(status, "TopicsReady") == ("True", "AllReady")
+
+
+def test_references_that_cannot_be_read() -> None:
+    """Unknown, before anything else is said about the spec."""
+    fleet = with_lane(agent=Agent("triage:agent", code_config_map="triage-code"))
+    status = report(
+        fleet=fleet, references={("ConfigMap", "triage-code"): Unknown("NotAuthorized", "forbidden")}
+    )
+
+    assert condition(status, "Accepted") == ("Unknown", "NotAuthorized")
+
+
+def test_topics_that_are_on_their_way() -> None:
+    """Missing ones are named."""
+    status = report(seen=topics(tasks=None), outcome=Outcome())
+
+    assert by_type(status, "TopicsReady")["message"] == f"missing: {TASKS.name!r}"
+
+
+def test_a_long_message_is_cut() -> None:
+    """The API server refuses a status that is too long."""
+    failure = Failure(f"topic {TASKS.name!r}", "InternalError", "x" * 5000)
+    status = report(outcome=Outcome(failures=(failure,)))
+
+    assert len(by_type(status, "TopicsReady")["message"]) == 1024
