@@ -1,0 +1,309 @@
+"""A lane with topics of its own on a real broker, and its agent processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+from integration.servers import Process, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+PARTITIONS = 6
+DELIVERY: dict[str, Any] = {
+    "guarantee": "AtLeastOnce",
+    "ordering": "Key",
+    "concurrency": 16,
+    "taskTimeoutSeconds": 10,
+    "maxAttempts": 3,
+    "backoffInitialSeconds": 0.05,
+    "backoffMaxSeconds": 0.2,
+    "drainTimeoutSeconds": 10,
+    "hopLimit": 8,
+    "startFrom": "earliest",
+}
+CODE = """
+import asyncio, time
+from pydantic import BaseModel
+from kafleet import Agent, Context, Reject
+
+class Task(BaseModel):
+    number: int
+    seconds: float = 0.0
+    failures: int = 0
+
+class Answer(BaseModel):
+    number: int
+    attempt: int
+
+agent = Agent()
+
+@agent.task
+async def answer(task: Task, ctx: Context) -> Answer:
+    await asyncio.sleep(task.seconds)
+    if task.failures < 0:
+        raise Reject("no wish to")
+    if ctx.attempt <= task.failures:
+        raise ValueError(f"attempt {ctx.attempt} of {task.number}")
+    return Answer(number=task.number, attempt=ctx.attempt)
+
+blocking = Agent()
+
+@blocking.task
+def block(task: Task) -> Answer:
+    time.sleep(task.seconds)
+    return Answer(number=task.number, attempt=1)
+"""
+
+
+class Worker(Process):
+    """One `python -m kafleet`. Its log is JSON, a line an event."""
+
+    def __init__(self, name: str, lane: Mapping[str, Any], folder: Path) -> None:
+        lane_file = folder / f"{name}.json"
+        lane_file.write_text(json.dumps(lane))
+        self.termination_log = folder / f"{name}.termination"
+        environment = {
+            "KAFLEET_LANE_FILE": str(lane_file),
+            "KAFLEET_TERMINATION_LOG": str(self.termination_log),
+            "KAFLEET_POD_NAME": name,
+            "PYTHONSAFEPATH": "1",
+            "PYTHONWARNINGS": "error",
+        }
+        super().__init__(name, [sys.executable, "-m", "kafleet"], folder, environment)
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines logged so far with that text."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        parsed = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return [line for line in parsed if line["event"] == event]
+
+    def await_event(self, event: str, *, seconds: float = 20) -> dict[str, Any]:
+        def look() -> list[dict[str, Any]]:
+            self.check()
+            return self.events(event)
+
+        return eventually(look, seconds=seconds)[0]
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """Ask the HTTP port; returns the status and the body, parsed if it is JSON."""
+        port = self.await_event("agent starts")["port"]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
+                status, body = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, body = error.code, error.read()
+        return status, json.loads(body) if body.startswith(b"{") else body.decode()
+
+    def await_ready(self) -> None:
+        def look() -> bool:
+            self.check()
+            return bool(self.get("readyz")[0] == 200)
+
+        eventually(look, seconds=30)
+
+    def freeze(self) -> None:
+        os.kill(self.pid or 0, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid or 0, signal.SIGCONT)
+
+
+class KafkaLane:
+    """Topics `<name>.tasks`, `.results`, `.dead-letters` and the group `<name>`."""
+
+    def __init__(self, bootstrap_servers: str, name: str, folder: Path) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.name = name
+        self.folder = folder
+        self.tasks, self.results, self.dead_letters = (
+            f"{name}.{role}" for role in ("tasks", "results", "dead-letters")
+        )
+        self.workers: list[Worker] = []
+        self._old_admins: list[AdminClient] = []
+        self.admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "log_level": 0}
+        )
+        (folder / "echo.py").write_text(CODE)
+
+    def create(self) -> None:
+        """Make the topics, and let the group notice a dead member after two seconds."""
+        self.create_topics(self.tasks, self.results, self.dead_letters)
+        timeouts = {"consumer.session.timeout.ms": "2000", "consumer.heartbeat.interval.ms": "400"}
+        entries = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+            for key, value in timeouts.items()
+        ]
+        resource = ConfigResource(ResourceType.GROUP, self.name, incremental_configs=entries)
+        for altered in self.admin.incremental_alter_configs([resource]).values():
+            altered.result()
+
+    def create_topics(self, *topics: str) -> None:
+        wanted = [NewTopic(topic, PARTITIONS, 1) for topic in topics]
+        for created in self.admin.create_topics(wanted).values():
+            created.result()
+        for topic in topics:
+            eventually(lambda topic=topic: self.ends(topic))  # type: ignore[misc]
+
+    def worker(self, name: str, *, handler: str = "echo:agent", **delivery: object) -> Worker:
+        """Start an agent process."""
+        worker = Worker(f"{self.name}-{name}", self.lane_file(handler, **delivery), self.folder)
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+    def lane_file(self, handler: str, **delivery: object) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "kind": "AgentGroup",
+            "namespace": "test",
+            "resource": self.name,
+            "lane": "workers",
+            "group": self.name,
+            "bootstrapServers": self.bootstrap_servers,
+            "inputs": [{"role": "tasks", "topic": self.tasks}],
+            "outputs": {"results": self.results},
+            "output": "results",
+            "deadLetters": self.dead_letters,
+            "sends": {},
+            "agent": {"handler": handler, "codePath": str(self.folder), "config": {}},
+            "delivery": {**DELIVERY, **delivery},
+            "http": {"port": 0},
+        }
+
+    def feed(self, count: int, *, keys: int = 10, start: int = 0, **payload: object) -> None:
+        """Write tasks numbered from `start`, key after key, so that each key has rising numbers."""
+        for number in range(start, start + count):
+            self.write(f"key-{number % keys}".encode(), json.dumps({"number": number, **payload}).encode())
+
+    def write(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Iterable[tuple[str, bytes]] = (),
+        topic: str = "",
+    ) -> None:
+        self._producer.produce(topic or self.tasks, key=key, value=value, headers=list(headers))
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        assert self._producer.flush(30) == 0
+
+    def read(self, topic: str) -> list[Message]:
+        """Return everything a topic holds now, partition after partition."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": "reader", "enable.partition.eof": False}
+        )
+        ends = eventually(lambda: self.ends(topic))
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
+        found: list[Message] = []
+
+        def has_all() -> bool:
+            found.extend(consumer.consume(1000, 0.2))
+            return len(found) >= sum(ends.values())
+
+        try:
+            eventually(has_all)
+        finally:
+            consumer.close()
+        return sorted(found, key=lambda message: (message.partition(), message.offset()))
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return the end offset of each partition."""
+        wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(PARTITIONS)}
+        listed = self.admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED)
+        try:
+            return {each.partition: found.result().offset for each, found in listed.items()}
+        except KafkaException as error:  # no leader yet, or the broker is away
+            self._renew_admin()
+            raise AssertionError(str(error)) from None
+
+    def _renew_admin(self) -> None:
+        """Begin with new metadata: a client keeps asking with the leader epoch of before a restart."""
+        self._old_admins.append(self.admin)  # destroying a client under its futures crashes the process
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+
+    def committed(self) -> dict[int, int]:
+        """Return what the group has committed, by partition."""
+        request = ConsumerGroupTopicPartitions(self.name)
+        try:
+            found = self.admin.list_consumer_group_offsets([request])[self.name].result().topic_partitions
+        except KafkaException as error:  # the coordinator is away or still loading
+            raise AssertionError(str(error)) from None
+        return {
+            each.partition: each.offset for each in found if each.topic == self.tasks and each.offset >= 0
+        }
+
+    def is_done(self) -> bool:
+        """Tell whether everything that was fed is committed."""
+        for worker in self.workers:
+            worker.check()
+        ends = {partition: end for partition, end in self.ends(self.tasks).items() if end}
+        return {partition: self.committed().get(partition, 0) for partition in ends} == ends
+
+    def await_done(self, seconds: float = 60) -> None:
+        eventually(self.is_done, seconds=seconds)
+
+    def await_results(self, count: int, seconds: float = 30) -> None:
+        eventually(lambda: sum(self.ends(self.results).values()) >= count, seconds=seconds)
+
+    def answers(self) -> dict[bytes, list[int]]:
+        """Return the numbers answered by key, in log order, repeats included."""
+        answers: dict[bytes, list[int]] = defaultdict(list)
+        for message in self.read(self.results):
+            answers[message.key()].append(json.loads(message.value())["number"])
+        return answers
+
+    def members(self) -> set[str]:
+        """Return the member ids of the group."""
+        found = self.admin.describe_consumer_groups([self.name])[self.name].result()
+        return {member.member_id for member in found.members}
+
+
+def expected(count: int, keys: int = 10) -> dict[bytes, list[int]]:
+    """Return what `answers` must be after `feed(count)` if nothing is repeated."""
+    answers: dict[bytes, list[int]] = defaultdict(list)
+    for number in range(count):
+        answers[f"key-{number % keys}".encode()].append(number)
+    return answers
+
+
+def check_order(answers: Mapping[bytes, list[int]], wanted: Mapping[bytes, list[int]]) -> int:
+    """Fail on a lost answer or one that came before its turn; returns how many were repeated."""
+    repeated = 0
+    for key, numbers in wanted.items():
+        seen = 0  # of `numbers`, in their order
+        for number in answers.get(key, []):
+            turn = numbers.index(number)
+            assert turn <= seen, f"{key!r}: {number} came before {numbers[seen]}"
+            repeated += turn < seen
+            seen = max(seen, turn + 1)
+        assert seen == len(numbers), f"{key!r}: {numbers[seen:]} lost"
+    return repeated

@@ -1,0 +1,266 @@
+"""What the runtime promises for every record, on a real broker with real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.agent.lanes import KafkaLane, check_order, expected
+from integration.conftest import folder
+from integration.servers import Broker, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def test_every_task_is_answered_once_in_order_and_committed(lane: KafkaLane) -> None:
+    lane.feed(500, seconds=0.01)
+    lane.flush()
+    worker = lane.worker("a")
+    lane.await_done()
+
+    assert lane.answers() == expected(500)
+    assert worker.stop() == 0
+    assert lane.committed() == {partition: end for partition, end in lane.ends(lane.tasks).items() if end}
+
+
+def test_answers_carry_the_causing_record_in_their_headers(lane: KafkaLane) -> None:
+    lane.write(
+        b"k", b'{"number": 1}', [("ce_id", b"one"), ("ce_correlationid", b"tree"), ("traceparent", b"00-x")]
+    )
+    lane.flush()
+    lane.worker("a")
+    lane.await_results(1)
+
+    [message] = lane.read(lane.results)
+    headers = dict(message.headers())
+    assert message.key() == b"k"
+    assert headers["ce_source"] == lane.name.encode()
+    assert headers["ce_type"] == b"Answer"
+    assert headers["ce_causationid"] == b"one"
+    assert headers["ce_correlationid"] == b"tree"
+    assert headers["ce_hops"] == b"1"
+    assert headers["traceparent"] == b"00-x"
+
+
+def test_poison_becomes_dead_letters_with_its_cause_and_stops_nothing(lane: KafkaLane) -> None:
+    poison = [
+        (b'{"number":', (), b"InvalidPayload"),
+        (b"\xff\xfe", (), b"InvalidPayload"),
+        (b"", (), b"InvalidPayload"),
+        (None, (), b"InvalidPayload"),
+        (b'{"number": "many"}', (), b"InvalidPayload"),
+        (b'{"number": 1}', (("ce_hops", b"many"),), b"InvalidEnvelope"),
+        (b'{"number": 1}', (("ce_id", b"\xff"),), b"InvalidEnvelope"),
+        (b'{"number": 1}', (("ce_hops", b"9"),), b"HopLimit"),
+        (b'{"number": 1}', (("ce_deadline", b"2020-01-01T00:00:00Z"),), b"DeadlineExceeded"),
+        (b'{"number": 1, "failures": 99}', (), b"AttemptsExhausted"),
+        (b'{"number": 1, "failures": -1}', (), b"Rejected"),
+    ]
+    for value, headers, _ in poison:
+        lane.write(b"k", value, [*headers, ("mine", b"\x00\x01")])
+    lane.write(b"k", b'{"number": 7}')
+    lane.flush()
+    worker = lane.worker("a")
+    lane.await_done()
+
+    assert lane.answers() == {b"k": [7]}
+    letters = lane.read(lane.dead_letters)
+    assert [letter.value() for letter in letters] == [value for value, _, _ in poison]
+    for letter, (_, headers, reason) in zip(letters, poison, strict=True):
+        added = dict(letter.headers())
+        assert letter.key() == b"k"
+        assert letter.headers()[: len(headers) + 1] == [*headers, ("mine", b"\x00\x01")]
+        assert added["kafleet_reason"] == reason
+        assert added["kafleet_attempts"] == {b"AttemptsExhausted": b"3", b"Rejected": b"1"}.get(reason, b"0")
+        assert added["kafka_dlt-original-topic"] == added["__connect.errors.topic"] == lane.tasks.encode()
+    offsets = [
+        int.from_bytes(dict(letter.headers())["kafka_dlt-original-offset"], "big") for letter in letters
+    ]
+    assert offsets == list(range(len(poison)))
+    failed = worker.events("attempt failed")
+    assert len(failed) == len(poison) + 2  # the failing one three times
+    assert {
+        "topic",
+        "partition",
+        "offset",
+        "key",
+        "record_id",
+        "correlation_id",
+        "attempt",
+        "error",
+    } <= failed[0].keys()
+
+
+def test_failures_are_retried_in_order(lane: KafkaLane) -> None:
+    lane.feed(60, failures=2, keys=3)
+    lane.flush()
+    lane.worker("a")
+    lane.await_done()
+
+    assert lane.answers() == expected(60, keys=3)
+    assert lane.read(lane.dead_letters) == []
+
+
+def test_a_worker_killed_in_mid_work_loses_nothing_and_order_holds(lane: KafkaLane) -> None:
+    lane.feed(600, seconds=0.05)
+    lane.flush()
+    killed, _ = lane.worker("a"), lane.worker("b")
+    lane.await_results(150)
+    killed.kill()
+    lane.await_done()
+
+    repeated = check_order(lane.answers(), expected(600))
+    print(f"{repeated} of 600 repeated after SIGKILL")
+    assert repeated < 300
+
+
+def test_a_worker_told_to_stop_finishes_its_work_exits_cleanly_and_nothing_is_repeated(
+    lane: KafkaLane,
+) -> None:
+    lane.feed(300, seconds=0.1)
+    lane.flush()
+    stopped = lane.worker("a")
+    lane.await_results(60)
+
+    assert stopped.stop() == 0
+    assert not lane.is_done()
+    assert lane.members() == set()
+    lane.worker("b")
+    lane.await_done()
+    assert lane.answers() == expected(300)
+
+
+def test_a_worker_that_joins_takes_over_partitions_and_nothing_is_repeated(lane: KafkaLane) -> None:
+    lane.feed(600, seconds=0.1, keys=40)
+    lane.flush()
+    first = lane.worker("a")
+    lane.await_results(60)
+    second = lane.worker("b")
+    lane.await_done()
+
+    assert first.events("partitions revoked")
+    assert second.events("partitions assigned")
+    assert lane.answers() == expected(600, keys=40)
+
+
+def test_a_frozen_worker_finds_itself_expelled_and_commits_nothing_of_what_others_own(
+    lane: KafkaLane,
+) -> None:
+    lane.feed(400, seconds=0.1)
+    lane.flush()
+    frozen, _ = lane.worker("a"), lane.worker("b")
+    lane.await_results(60)
+    eventually(lambda: len(frozen.get("status")[1]["partitions"]) == 3)
+    frozen.freeze()
+    eventually(lambda: len(lane.members()) == 1)
+    before = sum(lane.ends(lane.results).values())
+    eventually(lambda: sum(lane.ends(lane.results).values()) > before + 40)
+    frozen.thaw()
+    frozen.await_event("partitions lost, everything on them is cancelled")
+    lane.await_done()
+
+    assert check_order(lane.answers(), expected(400)) >= 0
+    eventually(lambda: len(lane.members()) == 2)
+    frozen.await_ready()
+
+
+@pytest.fixture
+def own_broker() -> Iterator[Broker]:
+    with folder() as path:
+        broker = Broker(Path(path))
+        broker.start()
+        broker.await_ready()
+        try:
+            yield broker
+        finally:
+            broker.kill()
+
+
+def test_a_broker_that_dies_and_comes_back_costs_time_only(own_broker: Broker, tmp_path: Path) -> None:
+    lane = KafkaLane(own_broker.bootstrap_servers, "outlive", tmp_path)
+    lane.create()
+    lane.feed(400, seconds=0.05)
+    lane.flush()
+    workers = [lane.worker("a"), lane.worker("b")]
+    try:
+        lane.await_results(100)
+        own_broker.kill()
+        eventually(lambda: workers[0].get("readyz")[0] == 503)
+        status = workers[0].get("status")[1]
+        assert not status["brokers"]["reachable"]
+        assert status["brokers"]["error"]
+        assert workers[0].get("healthz")[0] == 200
+        own_broker.start()
+        own_broker.await_ready()
+        lane.await_done()
+
+        check_order(lane.answers(), expected(400))
+        assert [worker.stop() for worker in workers] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def test_a_topic_made_again_is_read_from_its_start(lane: KafkaLane) -> None:
+    lane.feed(100)
+    lane.flush()
+    worker = lane.worker("a")
+    lane.await_done()
+    for deleted in lane.admin.delete_topics([lane.tasks]).values():
+        deleted.result()
+    eventually(lambda: lane.tasks not in lane.admin.list_topics(timeout=5).topics)
+    lane.create_topics(lane.tasks)
+    lane.feed(50, start=100)
+    lane.flush()
+
+    lane.await_results(150, seconds=60)
+    worker.check()
+    assert lane.answers() == expected(150)
+
+
+def test_a_group_that_starts_at_the_latest_record_skips_nothing_when_it_dies_before_its_first_commit(
+    lane: KafkaLane,
+) -> None:
+    lane.feed(20)
+    lane.flush()
+    killed = lane.worker("a", startFrom="latest")
+    killed.await_event("partitions assigned")
+    killed.kill()
+    lane.feed(20, start=20)
+    lane.flush()
+    lane.worker("b", startFrom="latest")
+    lane.await_results(20)
+
+    numbers = sorted(number for answers in lane.answers().values() for number in answers)
+    assert numbers == list(range(20, 40))
+
+
+def test_a_blocking_handler_that_hangs_holds_its_key_only_and_does_not_hold_up_the_end(
+    lane: KafkaLane,
+) -> None:
+    lane.write(b"stuck", b'{"number": 0, "seconds": 600}')
+    lane.flush()
+    worker = lane.worker("a", handler="echo:blocking", taskTimeoutSeconds=1)
+    eventually(lambda: worker.events("blocking handler is over its timeout and cannot be cancelled"))
+    lane.write(b"free", b'{"number": 1}')
+    lane.flush()
+    lane.await_results(1)
+
+    assert worker.get("healthz")[0] == 200
+    assert worker.stop(signal.SIGTERM, seconds=15) == 0
+    assert lane.answers() == {b"free": [1]}
+
+
+def test_json_lines_only(lane: KafkaLane) -> None:
+    lane.feed(5, failures=1)
+    lane.flush()
+    worker = lane.worker("a")
+    lane.await_done()
+    worker.stop()
+
+    for line in worker.log.read_text().splitlines():
+        assert json.loads(line)["event"]
