@@ -28,12 +28,9 @@ def fetch(folder: Path) -> None:
 
 def start(kubectl: list[str], image: str) -> None:
     """Apply the broker's manifest with the image, and wait until the broker serves."""
-    manifest = MANIFEST.read_text()
-    if manifest.count(IMAGE_LINE) != 1:
-        raise Failed(f"{str(MANIFEST)!r} must name its image in one line, {IMAGE_LINE.strip()!r}")
+    manifest = pinned(MANIFEST.read_text(), image)
     with step("starting Kafka", "10 to 20 s"):
-        pinned = manifest.replace(IMAGE_LINE, f"image: {image}\n")
-        run(*kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=pinned)
+        run(*kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
         run(*kubectl, "-n", "kafka", "rollout", "status", "statefulset/kafka", f"--timeout={START_SECONDS}s")
         # After a restart of the node the stored status still says what was; an answer is proof.
         deadline = time.monotonic() + START_SECONDS
@@ -41,3 +38,10 @@ def start(kubectl: list[str], image: str) -> None:
             if time.monotonic() > deadline:
                 raise Failed("Kafka does not answer; see `local/cluster kubectl -n kafka logs kafka-0`")
             time.sleep(1)
+
+
+def pinned(manifest: str, image: str) -> str:
+    """Return the manifest with the image's full reference in its one place."""
+    if manifest.count(IMAGE_LINE) != 1:
+        raise Failed(f"the broker's manifest needs exactly one line {IMAGE_LINE.strip()!r}")
+    return manifest.replace(IMAGE_LINE, f"image: {image}\n")

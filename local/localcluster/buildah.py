@@ -5,7 +5,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from localcluster import archives, caching, programs
@@ -22,44 +22,43 @@ BOOTSTRAP = (
     *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT),
     '--customize-hook=rm -rf "$1"/var/cache/debconf/*-old "$1"/var/log/*',
 )
+BASE = f"kafleet.local/base:{caching.key_of([], SUITE, *BOOTSTRAP)}"
 APT_SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+PIP_FILES = (Path("/etc/pip.conf"), Path.home() / ".pip/pip.conf", Path.home() / ".config/pip/pip.conf")
 # What of the machine's pip configuration is about where packages come from.
 PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries")
 
 
 def builder() -> Builder:
+    return Builder(BASE, build)
+
+
+def build(reference: str, dockerfile: Path, context: Path, archive: Path) -> None:
+    """Run a Dockerfile on the base image and write the image as a docker-archive."""
     programs.install({"buildah": "buildah", "mmdebstrap": "mmdebstrap"})
-    return Builder(base(), build)
+    if BASE not in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
+        buildah("pull", "--quiet", f"docker-archive:{base_archive()}")
+    with secrets() as options:
+        buildah(
+            *("build", "--quiet", "--isolation", "chroot", "--layers", "--pull-never"),
+            *("--build-arg", f"BASE_IMAGE={BASE}", *options),
+            *("--file", dockerfile, "--tag", reference, context),
+        )
+    buildah("push", "--quiet", reference, f"docker-archive:{archive}:{reference}")
 
 
-def base() -> str:
-    """Return the reference of the base image, making its archive if it is not in the cache."""
-    key = caching.key_of([], SUITE, *BOOTSTRAP)
-    reference = f"kafleet.local/base:{key}"
+def base_archive() -> Path:
+    """Return the archive of the base image, making it if it is not in the cache."""
 
     def make(folder: Path) -> None:
         sources = [name for name in APT_SOURCES if Path(name).exists()]
         with step("making the base image with mmdebstrap", "30 s to 2 min"):
             run(*BOOTSTRAP, SUITE, folder / "root.tar", *sources)
-            archives.write(folder / "base.tar", reference, folder / "root.tar", {"Cmd": ["/bin/sh"]})
+            archives.write(folder / "base.tar", BASE, folder / "root.tar", {"Cmd": ["/bin/sh"]})
         (folder / "root.tar").unlink()
 
-    archive = caching.cached(FOLDER / f"base-{key}", make) / "base.tar"
-    if reference not in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
-        buildah("pull", "--quiet", f"docker-archive:{archive}")
-    return reference
-
-
-def build(reference: str, dockerfile: Path, context: Path, archive: Path) -> None:
-    """Run a Dockerfile and write the image as a docker-archive."""
-    with secrets() as options:
-        buildah(
-            *("build", "--quiet", "--isolation", "chroot", "--layers", "--pull-never"),
-            *("--build-arg", f"BASE_IMAGE={base()}", *options),
-            *("--file", dockerfile, "--tag", reference, context),
-        )
-    buildah("push", "--quiet", reference, f"docker-archive:{archive}:{reference}")
+    return caching.cached(FOLDER / BASE.rpartition("/")[2].replace(":", "-"), make) / "base.tar"
 
 
 def buildah(*words: str | Path) -> str:
@@ -86,13 +85,16 @@ def secrets() -> Iterator[list[str]]:
         shutil.rmtree(folder)
 
 
-def pip_settings() -> dict[str, str]:
-    """Return where pip on this machine takes packages from; the environment goes before the files."""
+def pip_settings(
+    files: Sequence[Path] = PIP_FILES, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return where pip on this machine takes packages from; its environment goes before its files."""
     parser = configparser.ConfigParser(interpolation=None)
-    home = Path.home()
-    parser.read(["/etc/pip.conf", home / ".pip/pip.conf", home / ".config/pip/pip.conf"])
-    found = {name: parser.get("global", name, fallback="") for name in PIP_OPTIONS}
-    found |= {
-        name: os.environ.get(f"PIP_{name.replace('-', '_').upper()}", found[name]) for name in PIP_OPTIONS
+    parser.read(files)
+    found = {
+        name: environment.get(
+            f"PIP_{name.replace('-', '_').upper()}", parser.get("global", name, fallback="")
+        )
+        for name in PIP_OPTIONS
     }
     return {name: value.replace("\n", "\n  ") for name, value in found.items() if value}

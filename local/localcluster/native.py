@@ -166,7 +166,7 @@ def until(what: str, is_so: Callable[[], bool], starting: "subprocess.Popen[byte
 
 
 def kubectl(*words: str | Path) -> str:
-    return run(binaries.binaries() / "kubectl", f"--kubeconfig={KUBECONFIG}", *words)
+    return run(*kubectl_command(), *words)
 
 
 def kubectl_command() -> list[str]:
@@ -210,11 +210,11 @@ def status() -> bool:
         print("down")
         return False
     serves = probes.api_answers("/readyz", PKI)
-    print(f"{'up' if serves else 'not ready'}: node pid {found.node.pid}, KUBECONFIG={KUBECONFIG}")
     shares = sorted(((share(pid), name_of(pid)) for pid in found.processes), reverse=True)
-    for mebibytes, name in shares:
-        print(f"{mebibytes:8.1f} MiB  {name}")
-    print(f"{sum(mebibytes for mebibytes, _ in shares):8.1f} MiB  together")
+    lines = [f"{'up' if serves else 'not ready'}: node pid {found.node.pid}, KUBECONFIG={KUBECONFIG}"]
+    lines += [f"{mebibytes:8.1f} MiB  {name}" for mebibytes, name in shares]
+    lines += [f"{sum(mebibytes for mebibytes, _ in shares):8.1f} MiB  together"]
+    print("\n".join(lines))
     return serves
 
 

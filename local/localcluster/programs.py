@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-SAY_EVERY_SECONDS = 10
 TAIL_LINES = 15
 
 
@@ -24,14 +23,14 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def step(what: str, usually: str) -> Iterator[None]:
-    """Say what begins and how long it usually takes, then every ten seconds that it is still going on."""
+def step(what: str, usually: str, *, say_every_seconds: float = 10) -> Iterator[None]:
+    """Say what begins and how long it usually takes, then from time to time that it is still going on."""
     say(f"{what} (usually {usually})")
     begun = time.monotonic()
     ended = threading.Event()
 
     def tick() -> None:
-        while not ended.wait(SAY_EVERY_SECONDS):
+        while not ended.wait(say_every_seconds):
             say(f"  still {what}: {time.monotonic() - begun:.0f} s, usually {usually}")
 
     ticking = threading.Thread(target=tick, daemon=True)
@@ -41,7 +40,7 @@ def step(what: str, usually: str) -> Iterator[None]:
     finally:
         ended.set()
         ticking.join()
-    if (seconds := time.monotonic() - begun) > SAY_EVERY_SECONDS:
+    if (seconds := time.monotonic() - begun) > say_every_seconds:
         say(f"  done: {seconds:.0f} s")
 
 
@@ -62,7 +61,7 @@ def run(
             check=False,
         )
     except OSError as error:
-        raise Failed(f"{command[0]} cannot be run: {error.strerror}") from error
+        raise Failed(f"{command[0]!r} cannot be run: {error.strerror}") from error
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-TAIL_LINES:])
         raise Failed(f"{' '.join(command)[:200]} ended with status {done.returncode}:\n{tail}")
