@@ -17,6 +17,8 @@ def main(argv: list[str]) -> int:
     if argv[:1] == ["_node"]:  # how `up` starts pid 1 of the node; not for people
         _, state, folder, _ = argv
         node.main(Path(state), Path(folder))
+    # Debian's ip, runc and nft are there, and `su` without a dash leaves it out.
+    os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
     arguments = parser().parse_args(argv)
     try:
         return COMMANDS[arguments.command](arguments)

@@ -33,8 +33,7 @@ USUALLY = "15 to 30 s"
 
 def up() -> None:
     """Make the cluster run, from whatever state the machine is in, and return when it serves."""
-    if os.geteuid() != 0:
-        raise Failed("a cluster without Docker needs root")
+    refuse_without_root()
     programs.install(PACKAGES)
     folder = binaries.binaries()
     with programs.exclusive(LOCK):
@@ -54,6 +53,7 @@ def up() -> None:
 
 def down(*, purge: bool) -> None:
     """End the node and remove everything of it from the machine; its data stay unless `purge`."""
+    refuse_without_root()
     with programs.exclusive(LOCK):
         refuse_another(machine.look().node)
         machine.clear()
@@ -62,6 +62,13 @@ def down(*, purge: bool) -> None:
         if purge:
             shutil.rmtree(STATE, ignore_errors=True)
     say("the local cluster is down" + (" and its data are gone" if purge else ""))
+
+
+def refuse_without_root() -> None:
+    if os.geteuid() != 0:
+        raise Failed(
+            "no Docker engine answers, and a cluster without Docker needs root: become root or start Docker"
+        )
 
 
 def refuse_another(node: Node | None) -> None:
