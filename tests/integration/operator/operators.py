@@ -92,7 +92,7 @@ class Operator:
         return sum(
             event["verb"] == "list"
             and event["objectRef"]["resource"] == "agentgroups"
-            and event["userAgent"].startswith("OpenAPI")
+            and event["userAgent"].startswith("kafleet-operator/")
             for event in requests
         )
 

@@ -68,7 +68,7 @@ def test_a_fleet_at_work_is_ready_and_its_lag_is_told(
 
 
 def assert_idle_costs_no_write(operator: Operator) -> None:
-    """Watch the operator's requests from one resync to the next, in which each fleet is observed ten times."""
+    """Watch the operator's requests over a resync; each fleet is observed ten times meanwhile."""
 
     def is_quiet() -> bool:
         writes, resyncs = operator.writes(), operator.resyncs()

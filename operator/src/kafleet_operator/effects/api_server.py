@@ -6,6 +6,7 @@ The generated models are not used: they drop fields that they do not know.
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import aiohttp
@@ -92,7 +93,7 @@ class ApiServer:
             text = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiUnavailable(
-                f"the API server did not answer {method} {path}: {error or type(error).__name__}"
+                f"the API server did not answer {method} {path}: {str(error) or type(error).__name__}"
             ) from error
         if response.status >= 300:  # noqa: PLR2004  where HTTP's errors and redirections begin
             _raise(response.status, text, f"{method} {path}")
@@ -110,7 +111,9 @@ async def connect() -> ApiServer:
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:
         await config.load_kube_config(client_configuration=configuration)
-    return ApiServer(ApiClient(configuration))
+    client = ApiClient(configuration)
+    client.user_agent = f"kafleet-operator/{version('kafleet-operator')}"
+    return ApiServer(client)
 
 
 def _raise(status: int, text: bytes, what: str) -> NoReturn:

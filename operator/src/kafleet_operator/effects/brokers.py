@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -69,7 +68,18 @@ class Brokers:
         self._complaints: deque[KafkaError] = deque(maxlen=8)
         self._resting_until = 0.0
         self._refusal: KafkaUnreachable | NotAuthorized | None = None
-        self._connected: AdminClient | None = None
+        self._client = AdminClient(
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "client.id": "kafleet-operator",
+                "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
+                "reconnect.backoff.max.ms": 2000,
+                # What it would log about lost connections comes to error_cb, too, and not by the hundred.
+                "log_level": 2,
+                "error_cb": self._complaints.append,
+            },
+            logger=logging.getLogger("kafka"),
+        )
 
     async def call(
         self, request: Callable[[AdminClient, float], Mapping[K, Future[V]]]
@@ -78,43 +88,25 @@ class Brokers:
 
         Raises `KafkaUnreachable` or `NotAuthorized` where nothing at all came back.
         """
-        if self._refusal and time.monotonic() < self._resting_until:
+        if self._refusal and _now() < self._resting_until:
             raise self._refusal
         try:
-            client = self._client()
-            futures = request(client, PROBE_SECONDS if self._refusal else REQUEST_SECONDS)
+            futures = request(self._client, PROBE_SECONDS if self._refusal else REQUEST_SECONDS)
         except KafkaException as error:
             raise self._translated(error) from error
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
-        client.poll(0)  # hands librdkafka's log lines and complaints to their callbacks
+        self._client.poll(0)  # hands librdkafka's log lines and complaints to their callbacks
         results = {key: self._value(answer) for key, answer in zip(futures, answers, strict=True)}
         refusals = [
             result for result in results.values() if isinstance(result, (KafkaUnreachable, NotAuthorized))
         ]
         if refusals and len(refusals) == len(results):
             self._refusal = refusals[0]
-            self._resting_until = time.monotonic() + REST_SECONDS
+            self._resting_until = _now() + REST_SECONDS
             raise refusals[0]
         self._refusal = None
         self._complaints.clear()
         return results
-
-    def _client(self) -> AdminClient:
-        """Return the client, made at first use so that a useless address fails like a silent one."""
-        if self._connected is None:
-            self._connected = AdminClient(
-                {
-                    "bootstrap.servers": self._servers,
-                    "client.id": "kafleet-operator",
-                    "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
-                    "reconnect.backoff.max.ms": 2000,
-                    # What it would log about lost connections comes to error_cb, too, and not by the hundred.
-                    "log_level": 2,
-                    "error_cb": self._complaints.append,
-                },
-                logger=logging.getLogger("kafka"),
-            )
-        return self._connected
 
     def _value(self, answer: V | BaseException) -> V | KafleetError:
         if isinstance(answer, KafkaException):
@@ -146,3 +138,7 @@ class Brokers:
         return KafkaUnreachable(
             f"no broker at {self._servers!r} answers; check connection.bootstrapServers and that Kafka runs"
         )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -25,7 +25,7 @@ class Kafka:
 def connector() -> Callable[[str], Kafka]:
     """Return a function from bootstrap servers to their cluster; equal addresses share one connection.
 
-    The connection ends with the last fleet that holds it. Raises `KafkaUnreachable` for a useless address.
+    The connection ends with the last fleet that holds it. A useless address is a cluster that never answers.
     """
     known: WeakValueDictionary[str, Kafka] = WeakValueDictionary()
 

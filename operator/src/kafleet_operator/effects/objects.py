@@ -43,7 +43,7 @@ class Objects:
         for kind, name in wanted:
             body = self._view[kind, self._owner.namespace, name] or await self._look_up(kind, name)
             if body and not self._is_ours(body):
-                holders[kind, name] = _holder(body)
+                holders[kind, name] = self._holder(body)
         return holders
 
     async def apply(self, desired: Json) -> Json:
@@ -85,9 +85,9 @@ class Objects:
             self._owner.name,
         )
 
-
-def _holder(body: Json) -> str:
-    controller = controller_of(body)
-    if controller:
-        return f"{controller['kind']} {body['metadata']['namespace']}/{controller['name']}"
-    return "nobody that Kafleet knows"
+    def _holder(self, body: Json) -> str:
+        controller = controller_of(body)
+        if controller is None:
+            return "nobody that Kafleet knows"
+        holder = f"{controller['kind']} {self._owner.namespace}/{controller['name']}"
+        return f"an earlier {holder} that is being deleted" if holder == str(self._owner) else holder

@@ -1,0 +1,60 @@
+"""Settings are right, or the variable that is wrong is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from kafleet_operator.settings import InvalidSetting, Settings, read_settings
+
+REQUIRED = {"KAFLEET_BOOTSTRAP_SERVERS": "kafka:9092", "KAFLEET_AGENT_IMAGE": "agent:1"}
+
+
+def test_two_variables_are_enough() -> None:
+    """All others have a default, also when they are set to nothing."""
+    expected = Settings(bootstrap_servers="kafka:9092", agent_image="agent:1")
+
+    assert read_settings(REQUIRED) == expected
+    assert read_settings({**REQUIRED, "KAFLEET_NAMESPACES": "", "KAFLEET_RESYNC_SECONDS": ""}) == expected
+
+
+def test_every_variable_is_read() -> None:
+    """Namespaces are separated by commas, spaces around them do not matter."""
+    environment = {
+        **REQUIRED,
+        "KAFLEET_AGENT_IMAGE_PULL_POLICY": "Never",
+        "KAFLEET_NAMESPACES": "support, sales,",
+        "KAFLEET_RESYNC_SECONDS": "60",
+        "KAFLEET_OBSERVE_SECONDS": "0.5",
+        "KAFLEET_LOG_LEVEL": "debug",
+        "KAFLEET_HEALTH_PORT": "9999",
+    }
+
+    assert read_settings(environment) == Settings(
+        bootstrap_servers="kafka:9092",
+        agent_image="agent:1",
+        agent_image_pull_policy="Never",
+        namespaces=("support", "sales"),
+        resync_seconds=60,
+        observe_seconds=0.5,
+        log_level="debug",
+        health_port=9999,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("KAFLEET_BOOTSTRAP_SERVERS", " ", "is not set"),
+        ("KAFLEET_AGENT_IMAGE", "", "is not set"),
+        ("KAFLEET_AGENT_IMAGE_PULL_POLICY", "never", "use one of Always, IfNotPresent, Never"),
+        ("KAFLEET_LOG_LEVEL", "loud", "use one of debug, info, warning, error"),
+        ("KAFLEET_RESYNC_SECONDS", "0", "use a number from 1 to 86400"),
+        ("KAFLEET_OBSERVE_SECONDS", "nan", "use a number from 0.1 to 3600"),
+        ("KAFLEET_OBSERVE_SECONDS", "5s", "use a number"),
+        ("KAFLEET_HEALTH_PORT", "70000", "use a number from 1 to 65535"),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_way_out(name: str, value: str, words: str) -> None:
+    """One look at the message is enough to repair it."""
+    with pytest.raises(InvalidSetting, match=f"^{name} .*{words}"):
+        read_settings({**REQUIRED, name: value})
