@@ -8,6 +8,8 @@ from unit.operator.planning.reports import (
     DEPLOYMENT,
     DOWN,
     GROUP,
+    LATER,
+    NOW,
     by_type,
     condition,
     group,
@@ -162,3 +164,28 @@ def test_a_long_message_is_cut() -> None:
     status = report(outcome=Outcome(failures=(failure,)))
 
     assert len(by_type(status, "TopicsReady")["message"]) == 1024
+
+
+def test_what_is_wrong_goes_before_what_is_unknown() -> None:
+    """Ready names the trouble that somebody can end, not the one that may be over by itself."""
+    fleet = with_lane(agent=Agent("triage:agent", code_config_map="triage-code"))
+    status = report(
+        fleet=fleet, seen=DOWN, groups={GROUP: DOWN}, references={("ConfigMap", "triage-code"): None}
+    )
+
+    assert condition(status, "TopicsReady") == ("Unknown", "KafkaUnreachable")
+    assert condition(status, "Ready") == ("False", "ReferenceNotFound")
+
+
+def test_another_reason_is_no_transition() -> None:
+    """The time of a condition is that of its status, as Kubernetes has it."""
+    rolling = report(objects=objects(ready=1))
+    crashing = report(
+        objects=objects(ready=1),
+        pods=(pod("a", containerStatuses=waiting("CrashLoopBackOff")),),
+        previous=rolling,
+        now=LATER,
+    )
+
+    assert condition(crashing, "AgentsReady") == ("False", "CrashLooping")
+    assert by_type(crashing, "AgentsReady")["lastTransitionTime"] == NOW
