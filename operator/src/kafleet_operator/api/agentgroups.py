@@ -39,7 +39,7 @@ class Workers(Block):
 
 
 class AgentGroupSpec(Block):
-    """What a user asks for; every default is filled in."""
+    """How the group shall be; what is left out has a default."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(

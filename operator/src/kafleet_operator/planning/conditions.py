@@ -46,7 +46,7 @@ def ready(parts: Iterable[Condition]) -> Condition:
     ordered = sorted(parts, key=lambda part: ["False", "Unknown", "True"].index(part.status))
     worst = ordered[0]
     if worst.status == "True":
-        return Condition("Ready", "True", "AllReady", "every agent is at work")
+        return Condition("Ready", "True", "AllReady", "every topic and every agent is as wished")
     return Condition("Ready", worst.status, worst.reason, worst.message)
 
 
