@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import types
 import typing
 from dataclasses import dataclass
 from enum import Enum
@@ -128,7 +129,12 @@ def _handler(task: Task) -> Handler:
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(function, include_extras=True)
+        # Not the return annotation: nothing needs it here, and it may be for the type checker only.
+        wanted = {
+            parameter: hint for parameter, hint in function.__annotations__.items() if parameter != "return"
+        }
+        holder = types.SimpleNamespace(__annotations__=wanted)
+        return typing.get_type_hints(holder, inspect.unwrap(function).__globals__, include_extras=True)
     except NameError as error:
         raise InvalidAgent(
             f"annotation of handler {name!r} is not understood: {error};"

@@ -26,7 +26,8 @@ def decoder_for(annotation: object) -> Decoder:
     """
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     wanted = [member for member in members if member is not types.NoneType]
-    decode = _present_decoder(wanted[0] if len(wanted) == 1 else annotation)
+    is_raw = len(wanted) == 1 and wanted[0] in _RAW
+    decode = _RAW[wanted[0]] if is_raw else _json_decoder(annotation)
 
     def decode_any(value: bytes | None) -> object:
         if value is not None:
@@ -56,11 +57,7 @@ def kind_of(value: object) -> str:
     return "result"
 
 
-def _present_decoder(annotation: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - any type at all
-    if annotation is bytes:
-        return bytes
-    if annotation is str:
-        return _text
+def _json_decoder(annotation: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - any type at all
     try:
         adapter = TypeAdapter(annotation)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
@@ -75,13 +72,6 @@ def _present_decoder(annotation: Any) -> Callable[[bytes], object]:  # noqa: ANN
     return decode
 
 
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidPayload(f"the value is not UTF-8: {error.reason} at byte {error.start}") from None
-
-
 def _faults(error: ValidationError) -> str:
     """Say where and what, but never the input itself: it may hold what nobody should log."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
@@ -91,3 +81,13 @@ def _faults(error: ValidationError) -> str:
     ]
     more = len(faults) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidPayload(f"the value is not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+_RAW: dict[object, Callable[[bytes], object]] = {bytes: bytes, str: _text}
