@@ -129,6 +129,7 @@ def test_a_runnable_record_that_lies_too_long_is_ill() -> None:
         member = fleet.add(concurrency=1)
         member.assign(P0)
         await until(0.5)
+        member.end()  # nothing is fed any more
         running = dict(member.dispatcher._tasks)
         member.dispatcher._tasks.clear()  # a slot that came free unnoticed
         await until(21)
