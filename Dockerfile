@@ -17,11 +17,11 @@ RUN venv/bin/pip install --quiet --no-index --no-deps --no-build-isolation --no-
  && python3 -m compileall -q --invalidation-mode unchecked-hash -s package -p /opt/kafleet package
 
 FROM ${BASE_IMAGE}
-# Two layers, so that a change of our own code does not move its dependencies.
-COPY --from=build /build/dependencies /opt/dependencies
-COPY --from=build /build/package /opt/kafleet
 ENV PYTHONPATH=/opt/kafleet:/opt/dependencies PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp
 WORKDIR /
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["python3", "-m", "kafleet_operator"]
+# Two layers, and ours last: a change of our own code moves little.
+COPY --from=build /build/dependencies /opt/dependencies
+COPY --from=build /build/package /opt/kafleet

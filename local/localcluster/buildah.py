@@ -24,6 +24,7 @@ BOOTSTRAP = (
 )
 BASE = f"kafleet.local/base:{caching.key_of([], SUITE, *BOOTSTRAP)}"
 APT_SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources")
+COMPRESSION = ("--compression-format", "zstd", "--compression-level", "1")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP_FILES = (Path("/etc/pip.conf"), Path.home() / ".pip/pip.conf", Path.home() / ".config/pip/pip.conf")
 # What of the machine's pip configuration is about where packages come from.
@@ -35,7 +36,7 @@ def builder() -> Builder:
 
 
 def build(reference: str, dockerfile: Path, context: Path, archive: Path) -> None:
-    """Run a Dockerfile on the base image and write the image as a docker-archive."""
+    """Run a Dockerfile on the base image and write the image as an OCI archive."""
     programs.install({"buildah": "buildah", "mmdebstrap": "mmdebstrap"})
     if BASE not in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
         buildah("pull", "--quiet", f"docker-archive:{base_archive()}")
@@ -45,7 +46,8 @@ def build(reference: str, dockerfile: Path, context: Path, archive: Path) -> Non
             *("--build-arg", f"BASE_IMAGE={BASE}", *options),
             *("--file", dockerfile, "--tag", reference, context),
         )
-    buildah("push", "--quiet", reference, f"docker-archive:{archive}:{reference}")
+    # Compressed: the node reads all of it each time. OCI: it then skips the layers that it has.
+    buildah("push", "--quiet", *COMPRESSION, reference, f"oci-archive:{archive}:{reference}")
 
 
 def base_archive() -> Path:

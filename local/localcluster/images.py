@@ -31,7 +31,7 @@ class Image:
 class Builder:
     """An engine, and the image that what it builds stands on.
 
-    `build(reference, dockerfile, context, archive)` writes a docker-archive.
+    `build(reference, dockerfile, context, archive)` writes one that `load_image` accepts.
     """
 
     base: str
