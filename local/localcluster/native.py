@@ -152,11 +152,19 @@ def settle() -> None:
     until("the API server", lambda: probes.api_answers("/readyz", PKI))
     shutil.copyfile(PKI / "admin.kubeconfig", KUBECONFIG)
     KUBECONFIG.chmod(0o600)
+    free_volume()
     kubectl("apply", "--server-side", "-f", MANIFEST)
     until("the node's registration", lambda: probes.api_answers(f"/api/v1/nodes/{NODE}", PKI))
     kubectl("wait", f"node/{NODE}", "--for=condition=Ready", f"--timeout={BOOT_SECONDS}s")
     # After a restart the stored statuses still say what was; an answer is proof.
     until("DNS", lambda: probes.name_resolves("kubernetes.default.svc.cluster.local"))
+
+
+def free_volume() -> None:
+    """Let the node's volume be claimed again when its claim is gone, as an administrator would."""
+    volume = ("pv", "node-disk", "--ignore-not-found")
+    if kubectl("get", *volume, "-o", "jsonpath={.status.phase}") == "Released":
+        kubectl("delete", *volume)
 
 
 def until(what: str, is_so: Callable[[], bool], starting: "subprocess.Popen[bytes] | None" = None) -> None:

@@ -186,6 +186,33 @@ def test_up_takes_over_from_one_that_was_killed(state: Path, reached: Callable[[
     assert cluster("status", state=state).returncode == 0
 
 
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: claim, namespace: default}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+
+
+def test_volume_can_be_claimed_again_after_its_claim_is_gone(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "claim.yaml").write_text(CLAIM)
+    succeed("up", state=state)
+
+    for _ in range(2):
+        succeed("kubectl", "apply", "-f", str(tmp_path / "claim.yaml"), state=state)
+        succeed(
+            "kubectl",
+            "wait",
+            "pvc/claim",
+            "--for=jsonpath={.status.phase}=Bound",
+            "--timeout=60s",
+            state=state,
+        )
+        succeed("kubectl", "delete", "pvc/claim", state=state)
+        succeed("kubectl", "wait", "pv/node-disk", "--for=jsonpath={.status.phase}=Released", state=state)
+        succeed("up", state=state)
+
+
 def test_a_second_cluster_is_refused_with_the_way_out(state: Path, tmp_path: Path) -> None:
     succeed("up", state=state)
 
