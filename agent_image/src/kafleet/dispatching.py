@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kafleet.ports import Attempting, Sink, Source
 
 COMMIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 86_400.0
+"""What a handler may ask for at most: while it waits, its key waits, and the topic's retention runs."""
 _MOST_DOUBLINGS = 32
 _CANCEL_SECONDS = 1.0
 
@@ -255,9 +257,9 @@ class Dispatcher:
                 item.attempt += 1
                 return self._backoff(item.attempt - 1)
             case Postponed(after):
-                return after
+                return min(after, LONGEST_WAIT_SECONDS)
             case Saturated(after):
-                self._throttle(after)
+                self._throttle(min(after, LONGEST_WAIT_SECONDS))
                 return 0.0
         return None
 

@@ -65,7 +65,7 @@ class Http(_Block):
 class Lane(_Block):
     """One consumer group's job, as one of its processes needs to know it."""
 
-    version: Literal[1]
+    version: Annotated[int, Field(ge=1, le=1)]  # Literal[1] would take true for 1
     kind: Name
     namespace: Name
     resource: Name

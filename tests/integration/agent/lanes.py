@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-PARTITIONS = 6
 DELIVERY: dict[str, Any] = {
     "guarantee": "AtLeastOnce",
     "ordering": "Key",
@@ -138,7 +137,8 @@ class Worker(Process):
 class KafkaLane:
     """Topics `<name>.tasks`, `.results`, `.dead-letters` and the group `<name>`."""
 
-    def __init__(self, bootstrap_servers: str, name: str, folder: Path) -> None:
+    def __init__(self, bootstrap_servers: str, name: str, folder: Path, partitions: int = 6) -> None:
+        self.partitions = partitions
         self.bootstrap_servers = bootstrap_servers
         self.name = name
         self.folder = folder
@@ -166,7 +166,7 @@ class KafkaLane:
             altered.result()
 
     def create_topics(self, *topics: str) -> None:
-        wanted = [NewTopic(topic, PARTITIONS, 1) for topic in topics]
+        wanted = [NewTopic(topic, self.partitions, 1) for topic in topics]
         for created in self.admin.create_topics(wanted).values():
             created.result()
         for topic in topics:
@@ -237,7 +237,9 @@ class KafkaLane:
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return the end offset of each partition."""
-        wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(PARTITIONS)}
+        wanted = {
+            TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(self.partitions)
+        }
         listed = self.admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED)
         try:
             return {each.partition: found.result().offset for each, found in listed.items()}

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import signal
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from integration.agent.lanes import KafkaLane, check_order, expected
 from integration.conftest import folder
-from integration.servers import Broker, eventually
+from integration.servers import PROJECT, Broker, eventually, free_ports
+from jsonschema import Draft202012Validator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+STATUS_SCHEMA = Draft202012Validator(
+    json.loads((PROJECT / "agent_image" / "contract" / "status.schema.json").read_text())
+)
 
 
 def test_every_task_is_answered_once_in_order_and_committed(lane: KafkaLane) -> None:
@@ -253,6 +259,55 @@ def test_a_blocking_handler_that_hangs_holds_its_key_only_and_does_not_hold_up_t
     assert worker.get("healthz")[0] == 200
     assert worker.stop(signal.SIGTERM, seconds=15) == 0
     assert lane.answers() == {b"free": [1]}
+
+
+def test_a_worker_without_partitions_is_ready_and_names_itself(
+    bootstrap_servers: str, tmp_path: Path
+) -> None:
+    lane = KafkaLane(bootstrap_servers, f"narrow-{uuid.uuid4().hex[:8]}", tmp_path, partitions=1)
+    lane.create()
+    workers = [lane.worker("a"), lane.worker("b")]
+    try:
+        for worker in workers:
+            worker.await_ready()
+        counts = [len(worker.get("status")[1]["partitions"]) for worker in workers]
+        members = {worker.termination_log.read_text() for worker in workers}
+        eventually(lambda: lane.members() == members)
+    finally:
+        for worker in workers:
+            worker.kill()
+
+    assert sorted(counts) == [0, 1]
+
+
+def test_a_worker_that_no_broker_answers_is_not_ready_says_so_and_stops_when_told(
+    bootstrap_servers: str, tmp_path: Path
+) -> None:
+    lane = KafkaLane(bootstrap_servers, "nowhere", tmp_path)
+    lane.bootstrap_servers = f"127.0.0.1:{free_ports(1)[0]}"
+    worker = lane.worker("a")
+    try:
+        worker.await_event("Kafka reports an error")
+        status, body = worker.get("readyz")
+        assert status == 503
+        assert "no broker is reachable" in body["reasons"][0]
+        assert worker.get("healthz")[0] == 200
+        assert worker.stop(seconds=20) == 0
+    finally:
+        worker.kill()
+
+
+def test_the_status_of_a_working_agent_fits_the_contract(lane: KafkaLane) -> None:
+    lane.feed(200, seconds=0.2, keys=50)
+    lane.flush()
+    worker = lane.worker("a", concurrency=4)
+    lane.await_results(5)
+
+    status = worker.get("status")[1]
+    STATUS_SCHEMA.validate(status)
+    assert status["memberId"] == worker.termination_log.read_text()
+    assert status["inFlight"] == 4
+    assert "kafleet_in_flight_records 4.0" in worker.get("metrics")[1]
 
 
 def test_json_lines_only(lane: KafkaLane) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from unit.agent.samples import record
@@ -82,12 +82,14 @@ def test_headers_that_cannot_be_read_are_refused() -> None:
         envelope_of(record(headers=None))
 
 
+@settings(deadline=None)
 @given(anything)
 def test_any_headers_give_an_envelope_or_a_refusal(headers: Headers) -> None:
     with suppress(InvalidEnvelope):
         assert envelope_of(record(headers=headers)).id
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.integers(0, 100), st.none() | st.binary(max_size=8), st.none() | st.just(NOW))
 def test_emitted_headers_fit_the_contract_and_are_understood_again(
     cause_id: str, hops: int, key: bytes | None, deadline: datetime | None
@@ -112,6 +114,7 @@ def test_emitted_headers_fit_the_contract_and_are_understood_again(
     assert dict(headers)["ce_causationid"] == cause_id.encode()
 
 
+@settings(deadline=None)
 @given(st.tuples(st.text(), st.text(), st.integers(0, 9)), st.tuples(st.text(), st.text(), st.integers(0, 9)))
 def test_ids_are_the_same_on_every_attempt_and_differ_by_group_cause_and_position(
     one: tuple[str, str, int], other: tuple[str, str, int]

@@ -55,7 +55,7 @@ def test_a_lane_file_as_the_operator_writes_it_is_read() -> None:
     assert lane(taskTimeoutSeconds=3, drainTimeoutSeconds=5).delivery.drain_seconds == 3
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(paths(lane_file())[1:]),
     st.sampled_from(["remove", "replace", "add"]),

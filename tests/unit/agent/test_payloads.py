@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
@@ -83,6 +83,7 @@ def test_a_refusal_never_shows_the_value() -> None:
     assert "secret" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([Ticket, Point, dict, list, str, bytes, Any]), st.none() | st.binary())
 def test_any_value_is_decoded_or_refused(annotation: object, value: bytes | None) -> None:
     with suppress(InvalidPayload):
@@ -112,6 +113,7 @@ def test_return_values_become_bytes(value: object, expected: tuple[bytes, str]) 
     assert encoded(value) == expected
 
 
+@settings(deadline=None)
 @given(st.text() | st.binary())
 def test_text_and_bytes_come_through_unchanged(value: str | bytes) -> None:
     assert decoder_for(type(value))(encoded(value)[0]) == value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kafleet.watermarks import Watermark
@@ -22,6 +22,7 @@ def test_the_first_offset_fetched_is_a_position_before_it_is_settled() -> None:
     assert watermark.position == 500
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_position_is_never_past_an_unsettled_offset_and_in_the_end_past_all(data: st.DataObject) -> None:
     fetched = data.draw(offsets)
@@ -42,6 +43,7 @@ def test_the_position_is_never_past_an_unsettled_offset_and_in_the_end_past_all(
     assert len(watermark) == 0
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_fetching_and_settling_may_alternate(data: st.DataObject) -> None:
     waiting: list[int] = []
