@@ -79,7 +79,8 @@ class Broker:
     def __init__(self, address: str) -> None:
         self.address = address
         self._options = {"bootstrap.servers": address, "log_level": 0}
-        self._admin = AdminClient(self._options)
+        # librdkafka 2.16 clings this long to the coordinator of a broker that was restarted meanwhile.
+        self._admin = AdminClient({**self._options, "metadata.max.age.ms": 5000})
 
     def feed(self, topic: str, records: Iterable[Record]) -> None:
         """Send the records in order and return when every one is acknowledged."""

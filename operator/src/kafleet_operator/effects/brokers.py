@@ -74,6 +74,9 @@ class Brokers:
                 "client.id": "kafleet-operator",
                 "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
                 "reconnect.backoff.max.ms": 2000,
+                # Also how long a group's coordinator is believed in: after a broker's restart, librdkafka
+                # 2.16 waits for the one it remembers until this is over, and every call for the group fails.
+                "metadata.max.age.ms": 5000,
                 # What it would log about lost connections comes to error_cb, too, and not by the hundred.
                 "log_level": 2,
                 "error_cb": self._complaints.append,
