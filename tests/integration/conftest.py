@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +12,19 @@ from integration.servers import Broker, Kubernetes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PREFIX = "kafleet-test-"
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 
 
 def folder() -> tempfile.TemporaryDirectory[str]:
     """Return a new folder, in memory where that is possible, and removed on leaving its context."""
+    parent = MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())
+    for left in parent.glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if not Path("/proc", pid).exists():  # a run that was killed could not remove its own
+            shutil.rmtree(left, ignore_errors=True)
     return tempfile.TemporaryDirectory(
-        prefix="kafleet-test-", dir=MEMORY if MEMORY.is_dir() else None, ignore_cleanup_errors=True
+        prefix=f"{PREFIX}{os.getpid()}-", dir=parent, ignore_cleanup_errors=True
     )
 
 

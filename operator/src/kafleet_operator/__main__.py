@@ -8,11 +8,13 @@ import sys
 from typing import Any, cast
 
 import kopf
+import structlog
 
 from kafleet_operator import handlers
 from kafleet_operator.effects.api_server import connect
 from kafleet_operator.effects.kafka import connector
 from kafleet_operator.effects.views import TYPES
+from kafleet_operator.errors import KafleetError
 from kafleet_operator.logs import configure_logs
 from kafleet_operator.reconciling import Reconciler
 from kafleet_operator.settings import InvalidSetting, Settings, read_settings
@@ -59,7 +61,11 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201  there is no log without settings
         return 2
     configure_logs(settings.log_level)
-    asyncio.run(run(settings))
+    try:
+        asyncio.run(run(settings))
+    except KafleetError as error:
+        structlog.get_logger("kafleet").error("cannot start", error=str(error))
+        return 1
     return 0
 
 

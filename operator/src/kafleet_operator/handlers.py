@@ -42,7 +42,7 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's own 
 
 @kopf.on.login(registry=registry)
 def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf's own arguments
-    """Without `kubernetes.config`, whose synchronous half costs memory that nothing else needs."""
+    """Look where `api_server.connect` looks."""
     return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
 

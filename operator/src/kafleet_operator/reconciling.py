@@ -54,7 +54,8 @@ log = structlog.get_logger("kafleet.reconciling")
 
 PARALLEL: Final = 16
 RECONCILE_SECONDS: Final = 120.0
-PACE_SECONDS: Final = 0.2  # between two reconciles of one resource, so that a burst of triggers makes one
+PACE_SECONDS: Final = 0.5  # between two reconciles of one resource, so that a burst of triggers makes one
+FIRST_ADVANCE_SECONDS: Final = 0.1
 FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 10.0
 STUCK_SECONDS: Final = 180.0
@@ -71,14 +72,13 @@ class World:
     api: ApiServer
     connect: Callable[[str], Kafka]
     view: View
-    references: References
 
 
 class Reconciler:
     """Keeps every resource as it is wished to be, from `start` to `stop`."""
 
     def __init__(self, settings: Settings, api: ApiServer, connect: Callable[[str], Kafka]) -> None:
-        self._world = World(settings, api, connect, View(), References(api, settings.observe_seconds))
+        self._world = World(settings, api, connect, View())
         self._view = self._world.view
         self._slots = asyncio.Semaphore(PARALLEL)
         self._wakes: dict[Key, asyncio.Event] = {}
@@ -139,6 +139,9 @@ class Reconciler:
         except KafleetError as error:
             log.warning("cannot list what there is; trying again", reason=error.reason, error=str(error))
             return False
+        except Exception:
+            log.exception("cannot understand what is listed; trying again")
+            return False
         for key in changed:
             self._wake(key)
         return True
@@ -154,7 +157,8 @@ class Reconciler:
             ending = await self._run(key, resource)
             failures = failures + 1 if ending == "failed" else 0
             advances = advances + 1 if ending == "advanced" else 0
-            await asyncio.sleep(PACE_SECONDS)
+            if not advances:
+                await asyncio.sleep(PACE_SECONDS)
             await _wait(wake, self._rest_seconds(failures, advances))
         del self._wakes[key]
 
@@ -167,6 +171,9 @@ class Reconciler:
         except TimeoutError:
             log.warning("a reconcile took too long; trying again", resource=str(resource.owner))
             return "failed"
+        except Exception:
+            log.exception("a defect could not even be reported; trying again", resource=str(resource.owner))
+            return "failed"
         finally:
             del self._busy_since[key]
             self._finished_at = loop.time()
@@ -175,11 +182,9 @@ class Reconciler:
         if failures:
             return _backoff(failures)
         observe_seconds = _jittered(self._world.settings.observe_seconds)
-        # At once, then slower and slower, should a plan never come to its end.
-        if advances:
-            rest: float = PACE_SECONDS * (2 ** (advances - 1) - 1)
-            return min(rest, observe_seconds)
-        return observe_seconds
+        # Almost at once, then slower and slower, should a plan never come to its end.
+        advance_seconds: float = FIRST_ADVANCE_SECONDS * 2 ** (advances - 1)
+        return min(advance_seconds, observe_seconds) if advances else observe_seconds
 
 
 class Resource:
@@ -195,14 +200,14 @@ class Resource:
         self._observer = Observer(
             owner,
             objects=self._objects,
-            references=world.references,
+            references=References(world.api, owner.namespace, world.settings.observe_seconds),
             view=world.view,
             observe_seconds=world.settings.observe_seconds,
         )
         self._log = log.bind(resource=str(owner))
 
     async def reconcile(self) -> Ending:
-        """Bring the world one step closer to the spec, and say in the status how far it is. Never raises."""
+        """Bring the world one step closer to the spec, and say in the status how far it is."""
         body = self._view[self.owner.key]
         if body is None or body["metadata"]["uid"] != self.owner.uid:
             return "settled"

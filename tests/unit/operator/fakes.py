@@ -40,7 +40,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
         self.requests: list[str] = []
-        self.failure: KafleetError | None = None
+        self.failure: Exception | None = None
         self.watch: Callable[[str, Json], None] = lambda _change, _body: None
         self._version = 0
 

@@ -218,6 +218,25 @@ def test_a_missing_api_server_is_waited_for() -> None:
     play(story)
 
 
+def test_nonsense_from_the_api_server_ends_nothing() -> None:
+    """Not even where the defect it causes cannot be reported; neither the loop nor the listing dies of it."""
+
+    async def story(scene: Scene) -> None:
+        await scene.reconciler.start()
+        scene.api.failure = ValueError("nonsense")
+        scene.api.put(agent_group())
+        await until(400)
+        assert scene.api.find("Deployment", "triage-workers") is None
+        scene.api.failure = None
+        scene.api.put(agent_group("unseen"), silently=True)
+        await until(420)
+
+        assert scene.api.find("Deployment", "triage-workers")
+        assert scene.api.find("Deployment", "unseen-workers")
+
+    play(story)
+
+
 def test_a_hanging_reconcile_is_cut_off() -> None:
     """It costs its own resource two minutes, and nobody else anything."""
 

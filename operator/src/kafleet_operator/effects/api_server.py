@@ -105,12 +105,19 @@ class ApiServer:
 
 
 async def connect() -> ApiServer:
-    """Connect as the pod's service account, or outside a pod as the current context of `KUBECONFIG`."""
-    configuration = Configuration()
+    """Connect as the pod's service account, or outside a pod as the current context of `KUBECONFIG`.
+
+    Raises `ApiUnavailable` if neither is there; whether the server answers is not tried.
+    """
+    # Looking for a proxy and a .netrc would cost a thread's turn with each request; kopf looks for none, too.
+    configuration = Configuration(client_session_kwargs={"trust_env": False})
     try:
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:
-        await config.load_kube_config(client_configuration=configuration)
+        try:
+            await config.load_kube_config(client_configuration=configuration)
+        except (config.ConfigException, OSError) as error:
+            raise ApiUnavailable(f"neither a pod's service account nor a kubeconfig: {error}") from error
     client = ApiClient(configuration)
     client.user_agent = f"kafleet-operator/{version('kafleet-operator')}"
     return ApiServer(client)

@@ -104,6 +104,9 @@ class Brokers:
             result for result in results.values() if isinstance(result, (KafkaUnreachable, NotAuthorized))
         ]
         if refusals and len(refusals) == len(results):
+            if self._refusal is None:
+                causes = sorted({complaint.str() for complaint in self._complaints})
+                log.warning("no broker answers", servers=self._servers, causes=causes)
             self._refusal = refusals[0]
             self._resting_until = _now() + REST_SECONDS
             raise refusals[0]
@@ -135,9 +138,6 @@ class Brokers:
         for complaint in self._complaints:
             if complaint.code() in UNAUTHORIZED:
                 return NotAuthorized(f"Kafka at {self._servers!r} refuses the operator: {complaint.name()}")
-        log.warning(
-            "no broker answers", servers=self._servers, causes=[each.str() for each in self._complaints]
-        )
         return KafkaUnreachable(
             f"no broker at {self._servers!r} answers; check connection.bootstrapServers and that Kafka runs"
         )

@@ -124,9 +124,7 @@ class Observer:
 
     async def _read_references(self, fleet: Fleet) -> dict[tuple[str, str], str | Unknown | None]:
         names = sorted({lane.agent.code_config_map for lane in fleet.lanes if lane.agent.code_config_map})
-        hashes = await asyncio.gather(
-            *(self._references.observe_config_map(self._owner.namespace, name) for name in names)
-        )
+        hashes = await asyncio.gather(*(self._references.observe_config_map(name) for name in names))
         return {("ConfigMap", name): content for name, content in zip(names, hashes, strict=True)}
 
 

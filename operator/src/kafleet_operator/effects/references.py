@@ -21,29 +21,26 @@ FRESH_OBSERVATIONS: Final = 3
 
 
 class References:
-    """Content hashes of referenced ConfigMaps."""
+    """Content hashes of the ConfigMaps that one resource references, in its namespace."""
 
-    def __init__(self, api: ApiServer, observe_seconds: float) -> None:
+    def __init__(self, api: ApiServer, namespace: str, observe_seconds: float) -> None:
         self._api = api
+        self._namespace = namespace
         self._fresh_seconds = FRESH_OBSERVATIONS * observe_seconds
-        self._known: dict[tuple[str, str], tuple[float, str | None]] = {}
+        self._known: dict[str, tuple[float, str | None]] = {}
 
-    async def observe_config_map(self, namespace: str, name: str) -> str | Unknown | None:
+    async def observe_config_map(self, name: str) -> str | Unknown | None:
         """Return the hash of a ConfigMap's data, None if there is none, Unknown if it cannot be read."""
         now = asyncio.get_running_loop().time()
-        self._forget_before(now - self._fresh_seconds)
-        known = self._known.get((namespace, name))
-        if known:
-            return known[1]
+        read_at, content = self._known.get(name, (float("-inf"), None))
+        if now - read_at < self._fresh_seconds:
+            return content
         try:
-            body = await self._api.read(TYPES["ConfigMap"].path(namespace, name))
+            body = await self._api.read(TYPES["ConfigMap"].path(self._namespace, name))
             content = hash_of([body.get("data"), body.get("binaryData")])
         except NotFound:
             content = None
         except KafleetError as error:
             return Unknown(error.reason, str(error))
-        self._known[namespace, name] = (now, content)
+        self._known[name] = (now, content)
         return content
-
-    def _forget_before(self, oldest: float) -> None:
-        self._known = {name: known for name, known in self._known.items() if known[0] > oldest}
