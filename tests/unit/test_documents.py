@@ -77,6 +77,22 @@ def test_manifests_are_accepted(block: Block) -> None:
             parse_agent_group(document)
 
 
+def test_applied_folders_hold_fleets_with_their_code() -> None:
+    kubectl = REPOSITORY / ".venv" / "bin" / "kubectl"
+    folders = {word for block in commands("kubectl") for word in re.findall(r"apply -k (\S+)", block.text)}
+    assert folders
+
+    for folder in folders:
+        printed = subprocess.run(
+            [kubectl, "kustomize", REPOSITORY / folder], stdout=subprocess.PIPE, check=True
+        )
+        bodies = {body["kind"]: body for body in yaml.safe_load_all(printed.stdout)}
+        agent = parse_agent_group(bodies["AgentGroup"]).workers.agent
+        assert agent.code
+        assert agent.code.config_map == bodies["ConfigMap"]["metadata"]["name"]
+        assert f"{agent.handler.split(':')[0]}.py" in bodies["ConfigMap"]["data"]
+
+
 def test_manifests_are_shown_at_all() -> None:
     shown = [yaml.safe_load(block.text).get("kind") for block in blocks("yaml")]
 
