@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import structlog
+import uvloop
 
 from kafleet.attempts import Attempts
 from kafleet.contacts import Contact
 from kafleet.dispatching import Dispatcher
+from kafleet.errors import StartError
 from kafleet.lanes import read_lane
 from kafleet.loading import load_handlers
+from kafleet.logs import configure_logs
 from kafleet.metrics import Metrics
 from kafleet.reading import Reader
 from kafleet.serving import Server
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from kafleet.loading import Handlers
 
 _TERMINATION_LOG = "/dev/termination-log"
+_CANNOT_START = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,22 @@ class Settings:
             pod=environment.get("KAFLEET_POD_NAME") or socket.gethostname(),
             log_level=environment.get("KAFLEET_LOG_LEVEL", "info"),
         )
+
+
+def main() -> NoReturn:
+    """Run until SIGTERM. Exit codes: 0 left in good order, 1 could not go on, 2 could not start."""
+    settings = Settings.from_environment(os.environ)
+    configure_logs(settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            code = runner.run(run(settings))
+        except StartError as error:
+            structlog.get_logger().error("agent cannot start", reason=str(error))
+            code = _CANNOT_START
+        # Everything is closed by now. A handler that cannot be stopped must not keep the process.
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
 
 
 async def run(settings: Settings) -> int:
