@@ -53,7 +53,7 @@ class Demo:
 
     def apply(self) -> None:
         """Apply the example and wait until it is ready."""
-        with self.story.step("The fleet: kubectl apply -k examples/triage", "10 to 20 s"):
+        with self.story.step("The fleet: kubectl apply -k examples/triage", "5 to 15 s"):
             self.story.say(self.cluster.kubectl("apply", "-k", str(manual.EXAMPLE)))
             self.wait_ready()
             until("two agents to share the work", lambda: self.agents() == FEW, 60, look=LOOK_AT_FLEET)
@@ -85,26 +85,27 @@ class Demo:
     def work(self, total: int) -> None:
         """Show the work shrink, with more agents, then with one of them killed."""
         table = WorkTable(self.story)
-        with self.story.step(f"{FEW} agents at work", "6 s"):
+        with self.story.step(f"{FEW} agents at work", "5 to 10 s"):
             self.follow(table, "the first tenth of the work", lambda now: lag_of(now) < 0.9 * total)
-        with self.story.step(f"kubectl scale ag/triage --replicas={MANY}", "5 to 15 s"):
+        with self.story.step(f"kubectl scale ag/triage --replicas={MANY}", "3 to 10 s"):
             self.story.say(self.cluster.kubectl("scale", "ag/triage", f"--replicas={MANY}"))
             self.follow(table, f"{MANY} agents to share the work", lambda now: shared_by(now) == MANY)
-        with self.story.step("One agent killed with SIGKILL in mid-work", "5 to 15 s"):
+        with self.story.step("One agent killed with SIGKILL in mid-work", "10 to 20 s"):
             self.follow(table, "half of the work", lambda now: lag_of(now) < 0.6 * total)
             self.kill(table)
-        with self.story.step("The rest of the work", "20 s"):
+        with self.story.step("The rest of the work", "30 s"):
             self.follow(table, "the end of the work", lambda now: lag_of(now) == 0)
             self.story.say(self.cluster.kubectl("get", "pods", "-l", PODS))
 
     def kill(self, table: WorkTable) -> None:
         """Kill the agent with most work left, and show who takes over its partitions, from which offsets."""
         before = self.broker.shares(GROUP, TASKS)
-        victim = max(held_by(before), key=lambda pod: sum(s.lag for s in before.values() if s.pod == pod))
+        held = held_by(before)
+        victim = max(filter(None, held), key=lambda pod: sum(before[each].lag for each in held[pod]))
         member = next(share.member for share in before.values() if share.pod == victim)
         table.show(before, now=True)
-        self.cluster.kill("default", victim, "agent")
         killed_at = time.monotonic()
+        self.cluster.kill("default", victim, "agent")
         # The dead commit nothing more: these are the offsets its partitions resume from.
         orphans = {
             partition: share
@@ -113,7 +114,9 @@ class Demo:
         }
         if not any(share.lag for share in orphans.values()):
             raise Failed(f"{victim!r} had no work left when it was killed", LOOK_AT_AGENTS)
-        self.story.say(f"killed {victim}: exit code 137, {sum(s.lag for s in orphans.values())} records left")
+        self.story.say(
+            f"killed {victim} (exit code 137) with {lag_of(orphans)} records left in its partitions"
+        )
         takeovers: dict[int, str] = {}
 
         def is_taken_over(now: Shares) -> bool:
@@ -121,21 +124,20 @@ class Demo:
                 share = now[partition]
                 if share.member not in ("", member):
                     seconds = time.monotonic() - killed_at
-                    takeovers[partition] = (
-                        f"{short(share.pod)} (member {share.member[:8]}…), {seconds:.1f} s after the kill"
-                    )
+                    heir = short(share.pod) + (", started again," if share.pod == victim else "")
+                    takeovers[partition] = f"by {heir} {seconds:.1f} s after the kill"
             return len(takeovers) == len(orphans)
 
         self.follow(table, "others to take over", is_taken_over, TAKEOVER_SECONDS)
         for partition, heir in sorted(takeovers.items()):
             share = orphans[partition]
             self.story.say(
-                f"partition {partition:>2}: from offset {share.committed} ({share.lag} left) by {heir}"
+                f"partition {partition:>2}: from offset {share.committed} ({share.lag} left) {heir}"
             )
 
     def compare(self, run: Run) -> Verdict:
         """Compare the results with the same computation made here; raise Failed if they differ."""
-        with self.story.step("The results, compared with the same computation made here", "2 s"):
+        with self.story.step("The results, compared with the same computation made here", "4 s"):
             results = self.broker.read(RESULTS, run.results_from)
             dead = self.broker.read(DEAD_LETTERS, run.dead_letters_from)
             verdict = check(
@@ -144,7 +146,7 @@ class Demo:
             self.story.say(
                 f"{verdict.tasks} sent, {verdict.answered} answered: {len(verdict.lost)} lost,"
                 f" {len(verdict.disordered)} out of order within a key, {len(verdict.wrong)} wrong,"
-                f" {verdict.dead} dead letters; {verdict.repeated} repeated (the same ce_id)"
+                f" {verdict.dead} dead letters; {verdict.repeated} repeated (the same ce_id twice)"
             )
         if verdict.problems:
             raise Failed("; ".join(verdict.problems), LOOK_AT_AGENTS)

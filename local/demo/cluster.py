@@ -19,6 +19,7 @@ Json = dict[str, Any]
 SYSTEM = "kafleet-system"
 RELEASE = "kafleet"
 KILLED = 128 + 9  # the exit code of a process that SIGKILL ended
+KILL = ("shell", "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL")
 NODE_PORT = 30092
 COMMAND_SECONDS = 120
 
@@ -94,7 +95,7 @@ class Cluster:
         """
         found = container_of(self.read("pod", "-n", namespace, pod), container)
         name: str = found["containerID"].partition("://")[2]
-        local("shell", "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", name)
+        self._run("local/cluster", *KILL, name)
         ending = until(
             f"the death of {container!r} in {pod!r}",
             lambda: self._ending(namespace, pod, container, name),

@@ -57,6 +57,7 @@ class WorkTable:
         """Print a row unless the last one is younger than ROW_SECONDS; `now` prints it all the same."""
         at, done = time.monotonic(), sum(share.committed for share in shares.values())
         if self._shown is None:
+            self._story.say("lag: records after the committed offsets")
             self._story.say(f"{'time':>6} {'lag':>6} {'rate':>7}  agent: partitions it holds")
         elif at - self._shown[0] < ROW_SECONDS and not now:
             return

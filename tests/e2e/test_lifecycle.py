@@ -36,10 +36,10 @@ def test_kubectl_shows_a_group_as_its_users_need_it(fleet: Fleet) -> None:
     described = fleet.kubectl("describe", f"agentgroup/{NAME}")
     explained = fleet.kubectl("explain", "ag.spec.delivery.taskTimeout")
 
-    assert narrow[0].split() == ["NAME", "DESIRED", "READY", "LAG", "HEALTHY", "REASON", "AGE"]
+    assert narrow[0].split() == ["NAME", "DESIRED", "AGENTS", "LAG", "READY", "REASON", "AGE"]
     assert narrow[1].split()[:-1] == [NAME, "2", "2", "0", "True", "AllReady"]
-    assert wide[0].split()[6:-1] == ["INBOX", "OUTBOX", "DEAD", "LETTERS"]
-    assert wide[1].split()[6:-1] == [fleet.tasks, fleet.results, "0"]
+    assert wide[0].split()[7:] == ["INBOX", "OUTBOX", "DEAD", "LETTERS"]
+    assert wide[1].split()[7:] == [fleet.tasks, fleet.results, "0"]
     assert "AllReady" in described
     assert described.rpartition("Events:")[2].count("\n") > 2
     assert len(explained.partition("DESCRIPTION:")[2].strip()) > 20
