@@ -45,6 +45,7 @@ class Plan:
 
     seconds: float = 0.1
     verdicts: tuple[str, ...] = ("finished",)
+    is_stubborn: bool = False  # goes on when it is cancelled, as if nothing had been
 
     def verdict(self, record: Record, call: int) -> Verdict:
         match self.verdicts[min(call, len(self.verdicts)) - 1]:
@@ -97,6 +98,9 @@ class Fleet:
         self.most_running = max(self.most_running, sum(self.running.values()))
         try:
             await asyncio.sleep(plan.seconds)
+        except asyncio.CancelledError:
+            if not plan.is_stubborn:
+                raise
         finally:
             self.running[key] -= 1
         self.counts[name] += 1

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.agent.fleets import Fleet, Group, Member, Plan, settled_name, until_done
+from unit.agent.memory import MemorySink, MemorySource
+from unit.agent.samples import lane
 from unit.agent.virtual import run, until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kafleet.ports import Position
 
 from kafleet import backlogs
 from kafleet.ports import RecordRefused, WriteFailed
@@ -362,6 +369,47 @@ def test_work_of_an_assignment_that_is_over_never_counts_for_the_next_one() -> N
     run(story())
 
     assert names(fleet) == ["tasks/0/0", "tasks/0/0", "tasks/0/1"]
+
+
+def test_a_handler_that_ignores_its_cancellation_writes_nothing_for_a_partition_that_is_gone() -> None:
+    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=1.0, is_stubborn=True)})
+    fleet.fill(P0, [b"k"])
+
+    async def story() -> None:
+        member = single(fleet, P0)
+        await until(0.5)
+        member.lose(P0)
+        await until(3.0)
+        member.end()
+
+    run(story())
+
+    assert fleet.log.written == []
+
+
+class SlowSource(MemorySource):
+    """Acknowledges a commit long after it was asked for, whoever owns the partition by then."""
+
+    async def commit(self, positions: Sequence[Position]) -> Mapping[Partition, int]:
+        await asyncio.sleep(1.0)
+        return {position.partition: position.offset for position in positions}
+
+
+def test_an_acknowledgement_of_an_older_assignment_says_nothing_about_this_one() -> None:
+    fleet = Fleet()
+    fleet.fill(P0, [b"k"])
+
+    async def story() -> int | None:
+        member = Member(fleet, SlowSource(fleet.log), MemorySink(fleet.log), lane())
+        member.assign(P0)
+        await until(1.5)  # the first commit is under way
+        member.lose(P0)
+        member.assign(P0)
+        await until(2.1)
+        member.end()
+        return member.dispatcher.lots[P0].committed
+
+    assert run(story()) is None
 
 
 def test_offsets_that_go_back_start_the_partition_over() -> None:
