@@ -103,7 +103,6 @@ class Demo:
         held = held_by(before)
         victim = max(filter(None, held), key=lambda pod: sum(before[each].lag for each in held[pod]))
         member = next(share.member for share in before.values() if share.pod == victim)
-        table.show(before, now=True)
         killed_at = time.monotonic()
         self.cluster.kill("default", victim, "agent")
         # The dead commit nothing more: these are the offsets its partitions resume from.
@@ -124,8 +123,8 @@ class Demo:
                 share = now[partition]
                 if share.member not in ("", member):
                     seconds = time.monotonic() - killed_at
-                    heir = short(share.pod) + (", started again," if share.pod == victim else "")
-                    takeovers[partition] = f"by {heir} {seconds:.1f} s after the kill"
+                    heir = short(share.pod) + (" (started again)" if share.pod == victim else "")
+                    takeovers[partition] = f"by {heir}, {seconds:.1f} s after the kill"
             return len(takeovers) == len(orphans)
 
         self.follow(table, "others to take over", is_taken_over, TAKEOVER_SECONDS)
@@ -146,7 +145,11 @@ class Demo:
             self.story.say(
                 f"{verdict.tasks} sent, {verdict.answered} answered: {len(verdict.lost)} lost,"
                 f" {len(verdict.disordered)} out of order within a key, {len(verdict.wrong)} wrong,"
-                f" {verdict.dead} dead letters; {verdict.repeated} repeated (the same ce_id twice)"
+                f" {verdict.dead} dead letters"
+            )
+            self.story.say(
+                f"{verdict.repeated} repeated (known by their ce_id): the dead agent had answered them,"
+                " and not yet committed past them"
             )
         if verdict.problems:
             raise Failed("; ".join(verdict.problems), LOOK_AT_AGENTS)

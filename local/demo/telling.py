@@ -53,13 +53,13 @@ class WorkTable:
         self._began = time.monotonic()
         self._shown: tuple[float, int] | None = None
 
-    def show(self, shares: Shares, *, now: bool = False) -> None:
-        """Print a row unless the last one is younger than ROW_SECONDS; `now` prints it all the same."""
+    def show(self, shares: Shares) -> None:
+        """Print a row unless the last one is younger than ROW_SECONDS."""
         at, done = time.monotonic(), sum(share.committed for share in shares.values())
         if self._shown is None:
             self._story.say("lag: records after the committed offsets")
             self._story.say(f"{'time':>6} {'lag':>6} {'rate':>7}  agent: partitions it holds")
-        elif at - self._shown[0] < ROW_SECONDS and not now:
+        elif at - self._shown[0] < ROW_SECONDS:
             return
         rate = f"{(done - self._shown[1]) / (at - self._shown[0]):.0f}/s" if self._shown else ""
         self._story.say(f"{at - self._began:>4.0f} s {lag_of(shares):>6} {rate:>7}  {holders(shares)}")
