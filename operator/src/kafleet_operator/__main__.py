@@ -34,10 +34,15 @@ async def run(settings: Settings) -> None:
             identity=cast("Any", "kafleet"),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
-            liveness_endpoint=f"http://0.0.0.0:{settings.health_port}/healthz",
+            liveness_endpoint=f"http://{_health_host()}:{settings.health_port}/healthz",
         )
     finally:
         await api.close()
+
+
+def _health_host() -> str:
+    """Return where to be asked for health: in a pod by the kubelet, elsewhere by this machine only."""
+    return "0.0.0.0" if "KUBERNETES_SERVICE_HOST" in os.environ else "127.0.0.1"  # noqa: S104  pods have one address
 
 
 def _kopf_settings() -> kopf.OperatorSettings:

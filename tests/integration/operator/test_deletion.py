@@ -89,11 +89,16 @@ def test_topics_that_the_fleet_did_not_make_are_never_deleted(
     body["metadata"]["annotations"] = {"kafleet.dev/adopt": "true"}
     namespace.apply(body)
     namespace.await_condition("triage", "TopicsReady", "True")
-    assert set(namespace.topics()) == {*names.values(), f"{namespace.name}.triage.dead-letters"}
+    remade = f"{namespace.name}.triage.dead-letters"
+    assert set(namespace.topics()) == {*names.values(), remade}
+    operator.kill()
+    namespace.delete_topic(remade)
+    eventually(lambda: remade not in namespace.topics())
+    namespace.create_topic(remade, 4)
+    operator.start()
     namespace.kubectl("delete", "agentgroup/triage", "--timeout=60s")
 
-    eventually(lambda: set(namespace.topics()) == set(names.values()))
-    assert operator.is_healthy()
+    assert set(namespace.topics()) == {*names.values(), remade}
 
 
 def test_a_deletion_waits_for_kafka_and_says_so(

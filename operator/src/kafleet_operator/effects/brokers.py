@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
@@ -21,7 +22,7 @@ from kafleet_operator.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from concurrent.futures import Future
 
 log = structlog.get_logger("kafleet.brokers")
@@ -34,6 +35,8 @@ REQUEST_SECONDS: Final = 10.0
 # less long, so that what needs no Kafka does not wait for it.
 REST_SECONDS: Final = 3.0
 PROBE_SECONDS: Final = 3.0
+# The scope of questions that any broker can answer.
+CLUSTER: Final = "cluster"
 
 # The client's own errors are public; their names begin with an underscore (noqa: SLF001).
 UNREACHABLE: Final = {
@@ -60,14 +63,21 @@ ABSENT: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Why nobody answered, and until when (the loop's seconds) nobody is asked again."""
+
+    error: KafkaUnreachable | NotAuthorized
+    until: float
+
+
 class Brokers:
     """One Kafka cluster, reached by one AdminClient that is kept as long as this object."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._servers = bootstrap_servers
         self._complaints: deque[KafkaError] = deque(maxlen=8)
-        self._resting_until = 0.0
-        self._refusal: KafkaUnreachable | NotAuthorized | None = None
+        self._silences: dict[Hashable, Silence] = {}
         self._client = AdminClient(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -85,16 +95,18 @@ class Brokers:
         )
 
     async def call(
-        self, request: Callable[[AdminClient, float], Mapping[K, Future[V]]]
+        self, request: Callable[[AdminClient, float], Mapping[K, Future[V]]], *, scope: Hashable = CLUSTER
     ) -> dict[K, V | KafleetError]:
         """Send a request, given the client and a timeout in seconds; return a value or an error a key.
 
-        Raises `KafkaUnreachable` or `NotAuthorized` where nothing at all came back.
+        `scope` says whom the silence of those who are asked concerns: by default everybody, otherwise only
+        calls of the same scope. Raises `KafkaUnreachable` or `NotAuthorized` where nothing at all came back.
         """
-        if self._refusal and _now() < self._resting_until:
-            raise self._refusal
+        for silence in (self._silences.get(CLUSTER), self._silences.get(scope)):
+            if silence and _now() < silence.until:
+                raise silence.error
         try:
-            futures = request(self._client, PROBE_SECONDS if self._refusal else REQUEST_SECONDS)
+            futures = request(self._client, PROBE_SECONDS if scope in self._silences else REQUEST_SECONDS)
         except KafkaException as error:
             raise self._translated(error) from error
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
@@ -104,13 +116,12 @@ class Brokers:
             result for result in results.values() if isinstance(result, (KafkaUnreachable, NotAuthorized))
         ]
         if refusals and len(refusals) == len(results):
-            if self._refusal is None:
+            if scope not in self._silences:
                 causes = sorted({complaint.str() for complaint in self._complaints})
-                log.warning("no broker answers", servers=self._servers, causes=causes)
-            self._refusal = refusals[0]
-            self._resting_until = _now() + REST_SECONDS
+                log.warning("no broker answers", servers=self._servers, asked=scope, causes=causes)
+            self._silences[scope] = Silence(refusals[0], _now() + REST_SECONDS)
             raise refusals[0]
-        self._refusal = None
+        self._silences.pop(scope, None)
         self._complaints.clear()
         return results
 

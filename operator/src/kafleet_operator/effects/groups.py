@@ -45,7 +45,10 @@ class Ends:
 
 
 class Groups:
-    """The consumer groups of one Kafka cluster."""
+    """The consumer groups of one Kafka cluster.
+
+    Each group has a coordinator and each partition a leader: one that is silent is no news of the others.
+    """
 
     def __init__(self, brokers: Brokers) -> None:
         self._brokers = brokers
@@ -57,7 +60,8 @@ class Groups:
         if not inputs:
             return {}
         descriptions = await self._brokers.call(
-            lambda client, seconds: client.describe_consumer_groups(sorted(inputs), request_timeout=seconds)
+            lambda client, seconds: client.describe_consumer_groups(sorted(inputs), request_timeout=seconds),
+            scope=tuple(sorted(inputs)),
         )
         states = await asyncio.gather(
             *(self._state(group, descriptions[group], list(inputs[group]), ends) for group in inputs)
@@ -89,8 +93,10 @@ class Groups:
 
     async def delete(self, names: Iterable[str]) -> dict[str, KafleetError]:
         """Delete groups; return what went wrong, by group. A group that is not there is deleted."""
+        doomed = sorted(names)
         results = await self._brokers.call(
-            lambda client, seconds: client.delete_consumer_groups(sorted(names), request_timeout=seconds)
+            lambda client, seconds: client.delete_consumer_groups(doomed, request_timeout=seconds),
+            scope=tuple(doomed),
         )
         return {
             name: result
@@ -100,7 +106,8 @@ class Groups:
 
     async def _offsets(self, wanted: list[TopicPartition], spec: OffsetSpec) -> dict[Partition, Any]:
         results = await self._brokers.call(
-            lambda client, seconds: client.list_offsets(dict.fromkeys(wanted, spec), request_timeout=seconds)
+            lambda client, seconds: client.list_offsets(dict.fromkeys(wanted, spec), request_timeout=seconds),
+            scope=tuple({partition.topic: None for partition in wanted}),
         )
         return {
             (key.topic, key.partition): result if isinstance(result, KafleetError) else result.offset
@@ -148,7 +155,8 @@ class Groups:
             )
         ]
         results = await self._brokers.call(
-            lambda client, seconds: client.list_consumer_group_offsets(request, request_timeout=seconds)
+            lambda client, seconds: client.list_consumer_group_offsets(request, request_timeout=seconds),
+            scope=group,
         )
         answer: Any = results[group]
         if isinstance(answer, NotFound):

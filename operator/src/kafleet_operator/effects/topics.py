@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 APPEAR_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.1
+# The scope of changes: one broker makes them all.
+CONTROLLER: Final = "controller"
 
 
 class Topics:
@@ -54,7 +56,8 @@ class Topics:
         results = await self._brokers.call(
             lambda client, seconds: client.create_topics(
                 new, request_timeout=seconds, operation_timeout=seconds
-            )
+            ),
+            scope=CONTROLLER,
         )
         errors = {name: result for name, result in results.items() if isinstance(result, KafleetError)}
         ids = await self._await_ids(set(results) - set(errors))
@@ -66,7 +69,8 @@ class Topics:
         results = await self._brokers.call(
             lambda client, seconds: client.create_partitions(
                 new, request_timeout=seconds, operation_timeout=seconds
-            )
+            ),
+            scope=CONTROLLER,
         )
         return {name: result for name, result in results.items() if isinstance(result, KafleetError)}
 
@@ -77,7 +81,8 @@ class Topics:
             for step in steps
         ]
         results = await self._brokers.call(
-            lambda client, seconds: client.incremental_alter_configs(changes, request_timeout=seconds)
+            lambda client, seconds: client.incremental_alter_configs(changes, request_timeout=seconds),
+            scope=CONTROLLER,
         )
         return {
             resource.name: result for resource, result in results.items() if isinstance(result, KafleetError)
@@ -92,7 +97,8 @@ class Topics:
         results = await self._brokers.call(
             lambda client, seconds: client.delete_topics(
                 doomed, request_timeout=seconds, operation_timeout=seconds
-            )
+            ),
+            scope=CONTROLLER,
         )
         return {
             name: result

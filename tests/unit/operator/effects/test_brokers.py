@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from structlog.testing import capture_logs
 from unit.agent.virtual import run, until
 
-from kafleet_operator.effects.brokers import PROBE_SECONDS, REQUEST_SECONDS, REST_SECONDS, Brokers
+from kafleet_operator.effects.brokers import CLUSTER, PROBE_SECONDS, REQUEST_SECONDS, REST_SECONDS, Brokers
 from kafleet_operator.errors import (
     KafkaUnreachable,
     KafleetError,
@@ -97,6 +97,24 @@ def test_after_silence_calls_fail_at_once_for_a_while_and_then_try_for_less_long
         assert await attempt("value")
         assert await attempt("value")
         assert timeouts == [REQUEST_SECONDS, PROBE_SECONDS, REQUEST_SECONDS]
+
+    with capture_logs():
+        run(story())
+
+
+def test_a_silent_coordinator_silences_nobody_else() -> None:
+    """One broker of many may be down: only what it alone can answer is not asked again for a while."""
+
+    async def story() -> None:
+        brokers = Brokers("127.0.0.1:1")
+        with pytest.raises(KafkaUnreachable):
+            await brokers.call(lambda _client, _seconds: futures({"one": TIMED_OUT}), scope="one")
+        with pytest.raises(KafkaUnreachable):
+            await brokers.call(lambda _client, _seconds: futures({"one": "value"}), scope="one")
+
+        for scope in ("other", CLUSTER):
+            answer = await brokers.call(lambda _client, _seconds: futures({"key": "value"}), scope=scope)
+            assert answer == {"key": "value"}
 
     with capture_logs():
         run(story())
