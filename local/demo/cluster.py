@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -74,17 +75,18 @@ class Cluster:
     def install(self, images: dict[str, str]) -> None:
         """Install or upgrade the chart with the images "operator" and "agent"; wait until it runs."""
         self._run(
-            *(f"{local('bin').strip()}/helm", "upgrade", "--install", RELEASE, "charts/kafleet"),
+            *(helm(), "upgrade", "--install", RELEASE, "charts/kafleet"),
             *("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "100s"),
             *("--set", "kafka.bootstrapServers=kafka.kafka.svc:9092"),
             *image_values("image", images["operator"]),
             *image_values("agentImage", images["agent"]),
+            look=f"local/cluster kubectl -n {SYSTEM} describe pods",
         )
 
     def uninstall(self) -> None:
         """Uninstall the chart and wait until the operator is gone."""
         self._run(
-            *(f"{local('bin').strip()}/helm", "uninstall", RELEASE),
+            *(helm(), "uninstall", RELEASE),
             *("--namespace", SYSTEM, "--wait", "--timeout", "100s"),
         )
 
@@ -114,7 +116,7 @@ class Cluster:
                 return ended
         return None
 
-    def _run(self, *words: str, given: str | None = None) -> str:
+    def _run(self, *words: str, given: str | None = None, look: str = "") -> str:
         try:
             done = subprocess.run(
                 words,
@@ -127,10 +129,15 @@ class Cluster:
                 timeout=COMMAND_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise Failed(f"`{Path(words[0]).name} {words[1]}` took over {COMMAND_SECONDS} s") from error
+            raise Failed(f"`{Path(words[0]).name} {words[1]}` took over {COMMAND_SECONDS} s", look) from error
         if done.returncode != 0:
-            raise Failed(f"`{Path(words[0]).name} {' '.join(words[1:])}`: {done.stderr.strip()}")
+            raise Failed(f"`{Path(words[0]).name} {' '.join(words[1:])}`: {done.stderr.strip()}", look)
         return done.stdout
+
+
+def helm() -> str:
+    """Return a helm that is there before building one, which kind's users have no other need for."""
+    return shutil.which("helm") or f"{local('bin').strip()}/helm"
 
 
 def image_values(value: str, reference: str) -> list[str]:
