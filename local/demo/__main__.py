@@ -56,7 +56,7 @@ class Demo:
         with self.story.step("The fleet: kubectl apply -k examples/triage", "5 to 15 s"):
             self.story.say(self.cluster.kubectl("apply", "-k", str(manual.EXAMPLE)))
             self.wait_ready()
-            until("two agents to share the work", lambda: self.agents() == FEW, 60, look=LOOK_AT_FLEET)
+            self.wait("two agents to share the work", lambda: self.agents() == FEW)
             self.story.say(self.cluster.kubectl("get", "ag/triage", "-o", "wide"))
 
     def feed(self) -> Run:
@@ -160,7 +160,10 @@ class Demo:
             self.cluster.kubectl("wait", "ag/triage", "--for=condition=Ready", "--timeout=2s")
             return True
 
-        until("the fleet to be ready", is_ready, READY_SECONDS, look=LOOK_AT_FLEET, tell=self.story.say)
+        self.wait("the fleet to be ready", is_ready)
+
+    def wait(self, what: str, is_so: Callable[[], bool]) -> None:
+        until(what, is_so, READY_SECONDS, look=LOOK_AT_FLEET, tell=self.story.say)
 
     def agents(self) -> int:
         return shared_by(self.broker.shares(GROUP, TASKS))
@@ -175,7 +178,7 @@ class Demo:
             table.show(shares)
             return is_so(shares)
 
-        until(what, look, seconds, look=LOOK_AT_AGENTS)
+        until(what, look, seconds, look=LOOK_AT_AGENTS, tell=table.tell)
 
 
 def shared_by(shares: Shares) -> int:
@@ -196,7 +199,7 @@ def prepare(story: Story) -> Cluster:
         story.say(f"it answers at {cluster.broker_address()}, inside the cluster at kafka.kafka.svc:9092")
     with story.step("The operator, from the Helm chart", "5 to 15 s"):
         story.say(f"helm upgrade --install {RELEASE} charts/kafleet --namespace {SYSTEM} …")
-        cluster.install(images)
+        cluster.install(images, story.say)
     return cluster
 
 

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demo.errors import Failed
 from demo.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROJECT = Path(__file__).resolve().parents[2]
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -72,15 +75,21 @@ class Cluster:
         addresses = self.read("nodes")["items"][0]["status"]["addresses"]
         return f"{next(each['address'] for each in addresses if each['type'] == 'InternalIP')}:{NODE_PORT}"
 
-    def install(self, images: dict[str, str]) -> None:
+    def install(self, images: dict[str, str], tell: Callable[[str], None] | None = None) -> None:
         """Install or upgrade the chart with the images "operator" and "agent"; wait until it runs."""
         self._run(
             *(helm(), "upgrade", "--install", RELEASE, "charts/kafleet"),
-            *("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "100s"),
+            *("--namespace", SYSTEM, "--create-namespace"),
             *("--set", "kafka.bootstrapServers=kafka.kafka.svc:9092"),
             *image_values("image", images["operator"]),
             *image_values("agentImage", images["agent"]),
+        )
+        until(
+            "the operator to run",
+            lambda: self.kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{RELEASE}", "--timeout=2s"),
+            100,
             look=f"local/cluster kubectl -n {SYSTEM} describe pods",
+            tell=tell,
         )
 
     def uninstall(self) -> None:
@@ -116,7 +125,7 @@ class Cluster:
                 return ended
         return None
 
-    def _run(self, *words: str, given: str | None = None, look: str = "") -> str:
+    def _run(self, *words: str, given: str | None = None) -> str:
         try:
             done = subprocess.run(
                 words,
@@ -129,9 +138,9 @@ class Cluster:
                 timeout=COMMAND_SECONDS,
             )
         except subprocess.TimeoutExpired as error:
-            raise Failed(f"`{Path(words[0]).name} {words[1]}` took over {COMMAND_SECONDS} s", look) from error
+            raise Failed(f"`{Path(words[0]).name} {words[1]}` took over {COMMAND_SECONDS} s") from error
         if done.returncode != 0:
-            raise Failed(f"`{Path(words[0]).name} {' '.join(words[1:])}`: {done.stderr.strip()}", look)
+            raise Failed(f"`{Path(words[0]).name} {' '.join(words[1:])}`: {done.stderr.strip()}")
         return done.stdout
 
 

@@ -53,6 +53,11 @@ class WorkTable:
         self._began = time.monotonic()
         self._shown: tuple[float, int] | None = None
 
+    def tell(self, text: str) -> None:
+        """Print a line in place of the rows that do not come."""
+        if self._shown is None or time.monotonic() - self._shown[0] > 2 * ROW_SECONDS:
+            self._story.say(text)
+
     def show(self, shares: Shares) -> None:
         """Print a row unless the last one is younger than ROW_SECONDS."""
         at, done = time.monotonic(), sum(share.committed for share in shares.values())
