@@ -76,7 +76,6 @@ class Item:
         "outgoing",
         "ready_since",
         "record",
-        "retry_at",
         "size",
         "timer",
         "undelivered",
@@ -93,8 +92,7 @@ class Item:
         self.dead_reason: str | None = None  # why `outgoing` is its dead letter
         self.is_in_flight = False
         self.ready_since = 0.0
-        self.retry_at = 0.0
-        self.timer: TimerHandle | None = None
+        self.timer: TimerHandle | None = None  # while it waits to be tried again
 
 
 class Backlog:

@@ -32,6 +32,9 @@ LONGEST_WAIT_SECONDS = 86_400.0
 """What a handler may ask for at most: while it waits, its key waits, and the topic's retention runs."""
 _MOST_DOUBLINGS = 32
 _CANCEL_SECONDS = 1.0
+_INNOCENT_REFUSALS = (
+    2  # brokers refuse a batch as a whole: a record alone at fault is refused again by itself
+)
 
 
 class Dispatcher:
@@ -90,16 +93,14 @@ class Dispatcher:
         since = self._backlog.oldest_ready_since()
         return 0.0 if since is None or not self._may_start() else self._loop.time() - since
 
-    def seconds_until(self, moment: float) -> float:
-        """Return how far a moment of the loop's clock is away."""
-        return moment - self._loop.time()
+    def seconds_to_retry(self, item: Item) -> float | None:
+        """Return when a record is tried again; None if it does not wait for a time."""
+        return None if item.timer is None else item.timer.when() - self._loop.time()
 
     def failing(self) -> list[Item]:
         """Return the records whose last attempt or write failed and that wait to be tried again."""
         items = (item for lot in self.lots.values() for item in lot.items)
         return [item for item in items if item.fault is not None]
-
-    # Events of the log
 
     def assign(self, epochs: Mapping[Partition, int]) -> None:
         """Take partitions on, each in a new epoch."""
@@ -185,8 +186,6 @@ class Dispatcher:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
             await self.commit()
-
-    # Giving out
 
     def _may_start(self) -> bool:
         return (
@@ -275,7 +274,8 @@ class Dispatcher:
             self._metrics.emitted(len(results) - len(left))
             item.outgoing = tuple(outgoing for outgoing, _ in left)
             refusal = next((error for _, error in left if isinstance(error, RecordRefused)), None)
-            if refusal is not None and item.dead_reason is None:
+            is_proven = item.undelivered >= _INNOCENT_REFUSALS
+            if refusal is not None and is_proven and item.dead_reason is None:
                 self._bury(item, "OutputRefused", Fault.of(refusal), item.attempt)
             elif left:
                 return self._undelivered(item, left[0][1])
@@ -305,7 +305,6 @@ class Dispatcher:
         item.fault = fault
 
     def _hold(self, item: Item, delay: float) -> None:
-        item.retry_at = self._loop.time() + delay
         item.timer = self._loop.call_later(delay, self._wake, item)
 
     def _wake(self, item: Item) -> None:
@@ -330,8 +329,6 @@ class Dispatcher:
         longest = self._delivery.backoff_initial_seconds * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)
         return min(longest, self._delivery.backoff_max_seconds) * self._random.uniform(0.5, 1.0)
 
-    # Bounds
-
     def _balance_all(self) -> None:
         for lot in self.lots.values():
             self._balance(lot)
@@ -347,8 +344,6 @@ class Dispatcher:
         elif lot.is_paused and fullness <= 0.5:  # noqa: PLR2004 - half, as the docstring says
             lot.is_paused = False
             self._source.resume(lot.partition)
-
-    # Leaving
 
     def _begin_again(self, lot: Lot, offset: int) -> Lot:
         """Start over a partition whose offsets went back: its topic was made again, or its log was cut."""

@@ -69,7 +69,7 @@ class Statuses:
         }
 
     def _failure(self, item: Item) -> dict[str, Any]:
-        fault = item.fault
+        fault, seconds = item.fault, self._dispatcher.seconds_to_retry(item)
         return {
             "topic": item.record.partition.topic,
             "partition": item.record.partition.number,
@@ -78,7 +78,7 @@ class Statuses:
             "attempt": item.attempt,
             "error": "" if fault is None else f"{fault.kind}: {fault.message}"[:1000],
             "inFlight": item.is_in_flight,
-            "retryAt": None if item.is_in_flight else _moment(self._dispatcher.seconds_until(item.retry_at)),
+            "retryAt": None if seconds is None else _moment(seconds),
         }
 
 

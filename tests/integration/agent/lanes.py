@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaException,
     Message,
@@ -147,6 +146,7 @@ class KafkaLane:
         )
         self.workers: list[Worker] = []
         self._old_admins: list[AdminClient] = []
+        self._bystander = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": name, "log_level": 0})
         self.admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
         self._producer = Producer(
             {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "log_level": 0}
@@ -171,6 +171,15 @@ class KafkaLane:
             created.result()
         for topic in topics:
             eventually(lambda topic=topic: self.ends(topic))  # type: ignore[misc]
+
+    def limit(self, topic: str, max_message_bytes: int) -> None:
+        """Set the size of the largest batch that a topic takes."""
+        entry = ConfigEntry(
+            "max.message.bytes", str(max_message_bytes), incremental_operation=AlterConfigOpType.SET
+        )
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        for altered in self.admin.incremental_alter_configs([resource]).values():
+            altered.result()
 
     def worker(self, name: str, *, handler: str = "echo:agent", **delivery: object) -> Worker:
         """Start an agent process."""
@@ -253,15 +262,17 @@ class KafkaLane:
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
 
     def committed(self) -> dict[int, int]:
-        """Return what the group has committed, by partition."""
-        request = ConsumerGroupTopicPartitions(self.name)
+        """Return what the group has committed, by partition.
+
+        Asked by a consumer that never joins: the admin client's `list_consumer_group_offsets` kills the
+        process (librdkafka 2.16.1) when the coordinator moves or still loads.
+        """
+        wanted = [TopicPartition(self.tasks, partition) for partition in range(self.partitions)]
         try:
-            found = self.admin.list_consumer_group_offsets([request])[self.name].result().topic_partitions
+            found = self._bystander.committed(wanted, timeout=5)
         except KafkaException as error:  # the coordinator is away or still loading
             raise AssertionError(str(error)) from None
-        return {
-            each.partition: each.offset for each in found if each.topic == self.tasks and each.offset >= 0
-        }
+        return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def is_done(self) -> bool:
         """Tell whether everything that was fed is committed."""

@@ -101,6 +101,35 @@ def test_poison_becomes_dead_letters_with_its_cause_and_stops_nothing(lane: Kafk
     } <= failed[0].keys()
 
 
+def test_a_dead_letter_that_cannot_be_written_holds_its_key_only_until_it_can(lane: KafkaLane) -> None:
+    lane.limit(lane.dead_letters, 200)
+    for value in (b"poison", b'{"number": 1}'):
+        lane.write(b"held", value)
+    lane.write(b"free", b'{"number": 2}')
+    lane.flush()
+    worker = lane.worker("a")
+    lane.await_results(1)
+    eventually(lambda: len(worker.events("cannot write, the record's key waits")) > 2)
+
+    assert lane.answers() == {b"free": [2]}
+    assert worker.get("status")[1]["failures"][0]["key"] == "held"
+    lane.limit(lane.dead_letters, 1_000_000)
+    lane.await_done()
+    assert lane.answers() == {b"free": [2], b"held": [1]}
+    assert [letter.value() for letter in lane.read(lane.dead_letters)] == [b"poison"]
+
+
+def test_small_answers_are_not_given_up_because_their_batch_was_too_large(lane: KafkaLane) -> None:
+    lane.limit(lane.results, 1_500)  # room for two or three
+    lane.feed(200, keys=200)
+    lane.flush()
+    lane.worker("a", concurrency=64, backoffInitialSeconds=0.5, backoffMaxSeconds=2)
+    lane.await_done()
+
+    assert lane.answers() == expected(200, keys=200)
+    assert lane.read(lane.dead_letters) == []
+
+
 def test_failures_are_retried_in_order(lane: KafkaLane) -> None:
     lane.feed(60, failures=2, keys=3)
     lane.flush()
