@@ -3,7 +3,6 @@
 import configparser
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,18 +72,15 @@ def buildah(*words: str | Path) -> str:
 @contextlib.contextmanager
 def secrets() -> Iterator[list[str]]:
     """Hand the machine's package index and certificates to a build as secrets, which no layer keeps."""
-    folder = Path(tempfile.mkdtemp(prefix="kafleet-secrets-"))
-    try:
-        options = ["--secret", f"id=pip.conf,src={folder / 'pip.conf'}"]
-        settings = pip_settings()
+    with tempfile.TemporaryDirectory(prefix="kafleet-secrets-") as folder:
+        settings = Path(folder, "pip.conf")
+        options = ["--secret", f"id=pip.conf,src={settings}"]
+        lines = [f"{name} = {value}" for name, value in pip_settings().items()]
         if CERTIFICATES.exists():
             options += ["--secret", f"id=ca-certificates,src={CERTIFICATES}"]
-            settings["cert"] = "/run/secrets/ca-certificates"
-        lines = [f"{name} = {value}" for name, value in settings.items()]
-        (folder / "pip.conf").write_text("\n".join(["[global]", *lines, ""]))
+            lines.append("cert = /run/secrets/ca-certificates")
+        settings.write_text("\n".join(["[global]", *lines, ""]))
         yield options
-    finally:
-        shutil.rmtree(folder)
 
 
 def pip_settings(

@@ -14,6 +14,7 @@ from localcluster.programs import Failed
 
 ROOT = Path("/sys/fs/cgroup")
 NAME = "kafleet"
+NEEDED = frozenset({"cpu", "cpuset", "hugetlb", "io", "memory", "pids"})  # by the kubelet and runc
 GIVE_UP_SECONDS = 20
 POLL_SECONDS = 0.02
 
@@ -41,8 +42,10 @@ def make(root: Path = ROOT) -> None:
         tree.mkdir(exist_ok=True)
         if is_unified(root):
             for group in (root, tree):
-                controllers = (group / "cgroup.controllers").read_text().split()
-                (group / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+                controllers = NEEDED & set((group / "cgroup.controllers").read_text().split())
+                (group / "cgroup.subtree_control").write_text(
+                    " ".join(f"+{name}" for name in sorted(controllers))
+                )
         elif tree.parent.name == "cpuset":  # an empty cpuset admits no process
             for name in ("cpuset.cpus", "cpuset.mems"):
                 (tree / name).write_text((tree.parent / name).read_text())

@@ -60,8 +60,7 @@ def up(_: argparse.Namespace) -> int:
 
 def start_kafka(_: argparse.Namespace) -> int:
     here = cluster()
-    image = next(image for image in images.IMAGES if image.name == "kafka")
-    broker.start(here.kubectl_command(), images.loaded(image, here, here.builder()))
+    broker.start(here.kubectl_command(), images.loaded(images.KAFKA, here, here.builder()))
     return 0
 
 

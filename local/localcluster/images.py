@@ -45,29 +45,17 @@ class Node(Protocol):
     def load_image(self, archive: Path, /) -> None: ...
 
 
-BUILD_BACKEND = PROJECT / "build-requirements.lock"
-KAFKA = LOCAL / "kafka"
-IMAGES = (
-    Image(
-        "operator",
-        PROJECT / "Dockerfile",
-        (
-            BUILD_BACKEND,
-            *(PROJECT / "operator" / name for name in ("pyproject.toml", "requirements.lock", "src")),
-        ),
-        "40 s, 10 s when only our own code changed",
-    ),
-    Image(
-        "agent",
-        PROJECT / "agent_image" / "Dockerfile",
-        (
-            BUILD_BACKEND,
-            *(PROJECT / "agent_image" / name for name in ("pyproject.toml", "requirements.lock", "src")),
-        ),
-        "40 s, 10 s when only our own code changed",
-    ),
-    Image("kafka", KAFKA / "Dockerfile", (KAFKA,), "1 min"),
-)
+def python_image(name: str, folder: Path, dockerfile: Path) -> Image:
+    """Return the image of one of our own packages, whose Dockerfile has the whole project as context."""
+    sources = (folder / source for source in ("pyproject.toml", "requirements.lock", "src"))
+    inputs = (PROJECT / "build-requirements.lock", *sources)
+    return Image(name, dockerfile, inputs, "40 s, 10 s when only our own code changed")
+
+
+OPERATOR = python_image("operator", PROJECT / "operator", PROJECT / "Dockerfile")
+AGENT = python_image("agent", PROJECT / "agent_image", PROJECT / "agent_image" / "Dockerfile")
+KAFKA = Image("kafka", LOCAL / "kafka" / "Dockerfile", (LOCAL / "kafka",), "1 min")
+IMAGES = (OPERATOR, AGENT, KAFKA)
 
 
 def loaded(image: Image, cluster: Node, builder: Builder, folder: Path = FOLDER) -> str:
@@ -90,11 +78,11 @@ def loaded(image: Image, cluster: Node, builder: Builder, folder: Path = FOLDER)
 def build(image: Image, builder: Builder, reference: str, archive: Path) -> None:
     part = archive.with_suffix(".part")
     part.unlink(missing_ok=True)
-    if image.name != "kafka":
-        builder.build(reference, image.dockerfile, PROJECT, part)
-    else:
+    if image is KAFKA:
         with tempfile.TemporaryDirectory(prefix="kafleet-kafka-") as context:
-            shutil.copytree(KAFKA, context, dirs_exist_ok=True)
+            shutil.copytree(image.dockerfile.parent, context, dirs_exist_ok=True)
             shutil.copytree(broker.jars(), Path(context, "lib"))
             builder.build(reference, image.dockerfile, Path(context), part)
+    else:
+        builder.build(reference, image.dockerfile, PROJECT, part)
     part.rename(archive)

@@ -25,7 +25,7 @@ def v1(tmp_path: Path) -> Path:
 def v2(tmp_path: Path) -> Path:
     for folder in (tmp_path, tmp_path / "kafleet"):
         folder.mkdir(exist_ok=True)
-        (folder / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+        (folder / "cgroup.controllers").write_text("cpuset cpu io memory pids rdma\n")
         (folder / "cgroup.subtree_control").touch()
     return tmp_path
 
@@ -45,12 +45,12 @@ def test_v1_has_a_tree_in_every_hierarchy_and_an_inhabitable_cpuset(v1: Path) ->
     assert cgroups.node_group(v1).is_dir()
 
 
-def test_v2_has_one_tree_whose_children_get_every_controller(v2: Path) -> None:
+def test_v2_has_one_tree_whose_children_get_what_the_kubelet_needs(v2: Path) -> None:
     cgroups.make(v2)
 
     assert cgroups.trees(v2) == [v2 / "kafleet"]
     for group in (v2, v2 / "kafleet"):
-        assert (group / "cgroup.subtree_control").read_text() == "+cpuset +cpu +io +memory +pids"
+        assert (group / "cgroup.subtree_control").read_text() == "+cpu +cpuset +io +memory +pids"
     assert cgroups.node_group(v2).is_dir()  # processes live in leaves only: this is one
 
 
