@@ -265,7 +265,7 @@ class KafkaLane:
         """Return what the group has committed, by partition.
 
         Asked by a consumer that never joins: the admin client's `list_consumer_group_offsets` kills the
-        process (librdkafka 2.16.1) when the coordinator moves or still loads.
+        process when the coordinator moves or still loads (librdkafka#5040).
         """
         wanted = [TopicPartition(self.tasks, partition) for partition in range(self.partitions)]
         try:
