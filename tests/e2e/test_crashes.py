@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from demo.broker import held_by
 from demo.cluster import RELEASE, SYSTEM
-from e2e.fleets import NAME
+from e2e.fleets import MAX_ABOVE_POSITION, NAME
 
 if TYPE_CHECKING:
     from e2e.fleets import Fleet
@@ -45,7 +45,7 @@ def test_a_killed_operator_stops_no_work_and_catches_up(fleet: Fleet) -> None:
 
     verdict = fleet.verdict()
     assert verdict.problems == ()
-    assert verdict.repeated == 0
+    assert verdict.repeated <= MAX_ABOVE_POSITION
 
 
 def test_a_killed_broker_comes_back_to_unfinished_work_and_all_of_it_is_done(fleet: Fleet) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from demo.errors import Failed
-from e2e.fleets import AGENT, KEYS, NAME, REJECTED
+from e2e.fleets import AGENT, KEYS, MAX_ABOVE_POSITION, NAME, REJECTED
 
 if TYPE_CHECKING:
     from e2e.fleets import Fleet
@@ -85,7 +85,7 @@ def test_a_suspended_group_keeps_its_work_until_it_is_resumed(fleet: Fleet) -> N
 
     verdict = fleet.verdict()
     assert verdict.problems == ()
-    assert verdict.repeated == 0
+    assert verdict.repeated <= MAX_ABOVE_POSITION
 
 
 def test_retain_keeps_topics_and_offsets_for_the_next_group_of_that_name(fleet: Fleet) -> None:
@@ -104,7 +104,7 @@ def test_retain_keeps_topics_and_offsets_for_the_next_group_of_that_name(fleet: 
 
     verdict = fleet.verdict()
     assert verdict.problems == ()
-    assert verdict.repeated == 0
+    assert verdict.repeated <= MAX_ABOVE_POSITION
 
 
 def test_delete_removes_the_topics_and_the_consumer_group_too(fleet: Fleet) -> None:
