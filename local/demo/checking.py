@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
 MAX_NAMED = 5
+WINDOW = 6  # numbers shown where an order is broken
 
 
 class Place(NamedTuple):
@@ -36,7 +37,9 @@ class Verdict:
     """What came of the tasks. Only `repeated`, surplus answers, is what at-least-once allows.
 
     * `lost`: neither answered nor a dead letter.
-    * `disordered`: an answer that overtook an earlier one of its key, in words.
+    * `disordered`: an answer that overtook an earlier one of its key, in words. Repeats are left out, as a
+      reader who knows records by their `ce_id` leaves them out.
+    * `strays`: where a key's repeats do not start over at an earlier number and go on there without a gap.
     * `wrong`: an answer, or a dead letter, that differs from what the same computation gives, in words.
     """
 
@@ -46,12 +49,18 @@ class Verdict:
     repeated: int
     lost: tuple[Place, ...]
     disordered: tuple[str, ...]
+    strays: tuple[str, ...]
     wrong: tuple[str, ...]
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Say what is not as promised, in words; empty if all is well."""
-        found = (("lost", self.lost), ("out of order", self.disordered), ("wrong", self.wrong))
+        found = (
+            ("lost", self.lost),
+            ("out of order", self.disordered),
+            ("out of order among repeats", self.strays),
+            ("wrong", self.wrong),
+        )
         return tuple(f"{len(some)} {what}: {listed(some)}" for what, some in found if some)
 
 
@@ -60,7 +69,7 @@ def check(
 ) -> Verdict:
     """Compare answers, in the order of each key's log, with the `expected` values (None: a dead letter)."""
     dead = set(dead_letters)
-    answered = {answer.place for answer in answers}
+    answered = list(dict.fromkeys(answer.place for answer in answers))
     lost = tuple(sorted(expected.keys() - answered - dead))
     return Verdict(
         tasks=len(expected),
@@ -68,32 +77,24 @@ def check(
         dead=len(dead),
         repeated=len(answers) - len(answered),
         lost=lost,
-        disordered=tuple(disorder(expected, answers, skipped=dead.union(lost) - answered)),
+        disordered=tuple(gaps(answered, answered)),
+        strays=tuple(gaps(answered, [answer.place for answer in answers])),
         wrong=(*wrong_answers(expected, answers), *wrong_ids(answers), *wrong_letters(expected, dead)),
     )
 
 
-def disorder(
-    expected: Iterable[Place], answers: Iterable[Answer], skipped: Collection[Place]
-) -> Iterable[str]:
-    """Yield where a key's answers skip forward.
-
-    After a crash a key's answers may start over at an earlier number, but then go on without a gap, too.
-    """
-    successors = {}
-    due: dict[str, list[int]] = defaultdict(list)
-    for place in expected:
-        if place not in skipped:
-            due[place.key].append(place.number)
-    for key, numbers in due.items():
-        ordered = sorted(numbers)
-        successors[key] = dict(zip([-1, *ordered], ordered, strict=False))
-    previous: dict[str, int] = defaultdict(lambda: -1)
-    for key, number in (answer.place for answer in answers):
-        before = previous[key]
-        if number > before and number != successors.get(key, {}).get(before):
-            yield f"{Place(key, number)} came right after " + (f"#{before}" if before >= 0 else "nothing")
-        previous[key] = number
+def gaps(answered: Iterable[Place], log: Iterable[Place]) -> Iterable[str]:
+    """Yield where a key's answers in the log skip one of those that were `answered` at all."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for key, number in sorted(answered):
+        numbers[key].append(number)
+    due = {key: dict(zip([-1, *some], some, strict=False)) for key, some in numbers.items()}
+    seen: dict[str, list[int]] = defaultdict(lambda: [-1])
+    for key, number in log:
+        before = seen[key][-1]
+        seen[key].append(number)
+        if number > before and number != due[key][before]:
+            yield f"{Place(key, number)} came at the end of {seen[key][-WINDOW:]}"
 
 
 def wrong_answers(expected: Mapping[Place, Any], answers: Iterable[Answer]) -> Iterable[str]:

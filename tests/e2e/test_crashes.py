@@ -60,7 +60,10 @@ def test_a_killed_broker_comes_back_to_unfinished_work_and_all_of_it_is_done(fle
     fleet.wait_done()
     fleet.wait_ready()
 
-    assert fleet.verdict().problems == ()
+    verdict = fleet.verdict()
+    # An agent that is cut off for longer than its session may go on for a while beside the next owner of its
+    # partitions: their repeats may then mingle. What a reader sees who leaves out repeats may not.
+    assert (verdict.lost, verdict.disordered, verdict.wrong) == ((), (), ())
 
 
 def test_owned_objects_that_are_deleted_or_changed_are_repaired(fleet: Fleet) -> None:

@@ -28,7 +28,7 @@ def verdict(count: int, numbers: list[int], dead: tuple[int, ...] = ()) -> Verdi
 def test_every_task_answered_once_in_order_is_all_right() -> None:
     found = verdict(4, [0, 1, 2, 3])
 
-    assert found == Verdict(4, 4, 0, 0, (), (), ())
+    assert found == Verdict(4, 4, 0, 0, (), (), (), ())
     assert found.problems == ()
 
 
@@ -40,9 +40,17 @@ def test_a_missing_answer_is_lost_and_does_not_count_as_disorder() -> None:
     assert found.problems == ("1 lost: k#2",)
 
 
-@pytest.mark.parametrize("numbers", [[1, 0, 2], [0, 2, 1], [0, 1, 2, 0, 2]])
+@pytest.mark.parametrize("numbers", [[1, 0, 2], [0, 2, 1], [0, 2, 0, 1, 2]])
 def test_an_answer_that_overtakes_another_of_its_key_is_disorder(numbers: list[int]) -> None:
     assert verdict(3, numbers).disordered
+
+
+@pytest.mark.parametrize("numbers", [[0, 1, 2, 0, 2], [0, 1, 0, 2]])
+def test_repeats_that_skip_are_strays_though_the_first_answers_are_in_order(numbers: list[int]) -> None:
+    found = verdict(3, numbers)
+
+    assert found.disordered == ()
+    assert found.problems == (f"1 out of order among repeats: k#2 came at the end of {[-1, *numbers][-6:]}",)
 
 
 @pytest.mark.parametrize("numbers", [[0, 1, 0, 1, 2], [0, 0, 1, 2], [0, 1, 2, 2], [0, 1, 0, 1, 0, 1, 2]])
