@@ -82,9 +82,13 @@ class Operator:
             return connection.getresponse().status == http.HTTPStatus.OK
         return False
 
-    def writes(self) -> int:
-        """Return how many requests that change something the operator has made so far."""
-        return sum(event["verb"] in WRITES for event in self._kubernetes.requests_of(USER))
+    def writes(self) -> list[str]:
+        """Return the requests that change something which the operator has made so far."""
+        return [
+            f"{event['verb']} {event['requestURI']} {event['responseStatus']['code']}"
+            for event in self._kubernetes.requests_of(USER)
+            if event["verb"] in WRITES
+        ]
 
     def resyncs(self) -> int:
         """Return how often the operator has listed everything so far."""

@@ -53,6 +53,7 @@ def test_without_kafka_the_status_says_so_and_heals_by_itself(
     ids = {
         topic["name"]: topic["id"] for topic in namespace.expect("AgentGroup", "triage")["status"]["topics"]
     }
+    pid = operator.process.pid
     broker.kill()
     message = namespace.await_condition("triage", "TopicsReady", "Unknown", "KafkaUnreachable")
     assert broker.bootstrap_servers in message
@@ -63,6 +64,27 @@ def test_without_kafka_the_status_says_so_and_heals_by_itself(
 
     namespace.await_condition("triage", "TopicsReady", "True")
     assert {name: str(topic.topic_id) for name, topic in namespace.topics().items()} == ids
+    assert operator.process.pid == pid
+
+
+def test_a_broker_that_freezes_does_not_end_the_operator(
+    operator: Operator, namespace: Namespace, broker: Broker
+) -> None:
+    """Its connections stay open and nobody answers: the client's process may end of that, ours may not."""
+    namespace.apply(*(agent_group(f"fleet-{number}", namespace.name) for number in range(4)))
+    namespace.await_condition("fleet-0", "TopicsReady", "True")
+    pid = operator.process.pid
+    assert broker.process.pid
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    try:
+        namespace.await_condition("fleet-0", "TopicsReady", "Unknown", "KafkaUnreachable")
+    finally:
+        os.kill(broker.process.pid, signal.SIGCONT)
+
+    for number in range(4):
+        namespace.await_condition(f"fleet-{number}", "TopicsReady", "True")
+        namespace.await_condition(f"fleet-{number}", "Progressing", "True")
+    assert operator.process.pid == pid
 
 
 def test_a_useless_broker_address_hurts_only_its_own_fleet(operator: Operator, namespace: Namespace) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from kafleet_operator.effects.coordinators import Coordinators
 from kafleet_operator.errors import (
     KafkaUnreachable,
     KafleetError,
@@ -22,7 +23,7 @@ from kafleet_operator.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
     from concurrent.futures import Future
 
 log = structlog.get_logger("kafleet.brokers")
@@ -45,6 +46,15 @@ UNREACHABLE: Final = {
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
     KafkaError._RESOLVE,  # noqa: SLF001
     KafkaError.REQUEST_TIMED_OUT,
+}
+# Somebody answers that it cannot yet: a broker is starting, or just took over.
+UNREADY: Final = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.NOT_CONTROLLER,
 }
 UNAUTHORIZED: Final = {
     KafkaError._AUTHENTICATION,  # noqa: SLF001
@@ -78,20 +88,20 @@ class Brokers:
         self._servers = bootstrap_servers
         self._complaints: deque[KafkaError] = deque(maxlen=8)
         self._silences: dict[Hashable, Silence] = {}
+        configuration: dict[str, str | int] = {
+            "bootstrap.servers": bootstrap_servers,
+            "client.id": "kafleet-operator",
+            "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
+            "reconnect.backoff.max.ms": 2000,
+            # Also how long a group's coordinator is believed in: after a broker's restart, librdkafka
+            # 2.16 waits for the one it remembers until this is over, and every call for the group fails.
+            "metadata.max.age.ms": 5000,
+            # What it would log about lost connections comes to error_cb, too, and not by the hundred.
+            "log_level": 2,
+        }
+        self._coordinators = Coordinators(configuration)
         self._client = AdminClient(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "client.id": "kafleet-operator",
-                "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
-                "reconnect.backoff.max.ms": 2000,
-                # Also how long a group's coordinator is believed in: after a broker's restart, librdkafka
-                # 2.16 waits for the one it remembers until this is over, and every call for the group fails.
-                "metadata.max.age.ms": 5000,
-                # What it would log about lost connections comes to error_cb, too, and not by the hundred.
-                "log_level": 2,
-                "error_cb": self._complaints.append,
-            },
-            logger=logging.getLogger("kafka"),
+            {**configuration, "error_cb": self._complaints.append}, logger=logging.getLogger("kafka")
         )
 
     async def call(
@@ -101,17 +111,40 @@ class Brokers:
 
         `scope` says whom the silence of those who are asked concerns: by default everybody, otherwise only
         calls of the same scope. Raises `KafkaUnreachable` or `NotAuthorized` where nothing at all came back.
+        Never for requests to group coordinators: `ask` them.
         """
-        for silence in (self._silences.get(CLUSTER), self._silences.get(scope)):
-            if silence and _now() < silence.until:
-                raise silence.error
+        seconds = self._patience(scope)
         try:
-            futures = request(self._client, PROBE_SECONDS if scope in self._silences else REQUEST_SECONDS)
+            futures = request(self._client, seconds)
         except KafkaException as error:
-            raise self._translated(error) from error
+            raise self._translated(error.args[0]) from error
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
         self._client.poll(0)  # hands librdkafka's log lines and complaints to their callbacks
         results = {key: self._value(answer) for key, answer in zip(futures, answers, strict=True)}
+        return self._heard(scope, results)
+
+    async def ask(
+        self, what: str, groups: Mapping[str, Iterable[tuple[str, int]]]
+    ) -> dict[str, dict[str, Any] | KafleetError]:
+        """Ask coordinators to `observe` or `delete` groups, as `coordinators` says; raises as `call`."""
+        scope = (what, *sorted(groups))
+        seconds = self._patience(scope)
+        answers: Mapping[str, dict[str, Any] | KafleetError]
+        try:
+            answers = await self._coordinators.ask(what, groups, seconds)
+        except KafkaUnreachable as error:
+            answers = dict.fromkeys(groups, error)
+        return self._heard(scope, {group: self._read(answer) for group, answer in answers.items()})
+
+    def _patience(self, scope: Hashable) -> float:
+        """Return how many seconds to wait for an answer; raise if nobody is to be asked now."""
+        for silence in (self._silences.get(CLUSTER), self._silences.get(scope)):
+            if silence and _now() < silence.until:
+                raise silence.error
+        return PROBE_SECONDS if scope in self._silences else REQUEST_SECONDS
+
+    def _heard(self, scope: Hashable, results: dict[K, V | KafleetError]) -> dict[K, V | KafleetError]:
+        """Return the results, unless all say that nobody answers: then raise, and remember it for a while."""
         refusals = [
             result for result in results.values() if isinstance(result, (KafkaUnreachable, NotAuthorized))
         ]
@@ -127,19 +160,25 @@ class Brokers:
 
     def _value(self, answer: V | BaseException) -> V | KafleetError:
         if isinstance(answer, KafkaException):
-            return self._translated(answer)
+            return self._translated(answer.args[0])
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
-    def _translated(self, exception: KafkaException) -> KafleetError:
-        error: KafkaError = exception.args[0]
+    def _read(self, answer: dict[str, Any] | KafleetError) -> dict[str, Any] | KafleetError:
+        if isinstance(answer, KafleetError) or "error" not in answer:
+            return answer
+        return self._translated(KafkaError(answer["error"], answer["message"]))
+
+    def _translated(self, error: KafkaError) -> KafleetError:
         if error.code() in UNAUTHORIZED:
             return NotAuthorized(f"Kafka refuses the operator: {error.str()}")
         if error.code() in ABSENT:
             return NotFound(error.str())
         if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return TopicConflict(error.str())
+        if error.code() in UNREADY:
+            return KafkaUnreachable(f"Kafka at {self._servers!r} is not ready: {error.name()}")
         if error.code() in UNREACHABLE:
             return self._cause_of_silence()
         return Rejected(f"{error.name()}: {error.str()}")

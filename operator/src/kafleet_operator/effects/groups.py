@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from kafleet_operator.errors import KafleetError, NotFound
@@ -59,14 +59,9 @@ class Groups:
         """Return each group, or why it is unknown; `inputs` names the partitions it should consume."""
         if not inputs:
             return {}
-        descriptions = await self._brokers.call(
-            lambda client, seconds: client.describe_consumer_groups(sorted(inputs), request_timeout=seconds),
-            scope=tuple(sorted(inputs)),
-        )
-        states = await asyncio.gather(
-            *(self._state(group, descriptions[group], list(inputs[group]), ends) for group in inputs)
-        )
-        return dict(zip(inputs, states, strict=True))
+        wanted = {group: sorted(partitions) for group, partitions in inputs.items()}
+        answers = await self._brokers.ask("observe", wanted)
+        return {group: _state(group, answers[group], wanted[group], ends) for group in wanted}
 
     async def ends(self, partitions: Iterable[Partition]) -> Ends:
         """Return where partitions begin and end; raises if nothing could be read."""
@@ -93,11 +88,7 @@ class Groups:
 
     async def delete(self, names: Iterable[str]) -> dict[str, KafleetError]:
         """Delete groups; return what went wrong, by group. A group that is not there is deleted."""
-        doomed = sorted(names)
-        results = await self._brokers.call(
-            lambda client, seconds: client.delete_consumer_groups(doomed, request_timeout=seconds),
-            scope=tuple(doomed),
-        )
+        results = await self._brokers.ask("delete", {name: [] for name in names})
         return {
             name: result
             for name, result in results.items()
@@ -114,60 +105,25 @@ class Groups:
             for key, result in results.items()
         }
 
-    async def _state(
-        self,
-        group: str,
-        description: Any,  # noqa: ANN401 - confluent-kafka is untyped
-        partitions: list[Partition],
-        ends: Ends,
-    ) -> GroupState | Unknown:
-        if isinstance(description, NotFound):
-            return GroupState(group, "Dead", 0)
-        error = description if isinstance(description, KafleetError) else ends.error_in(partitions)
-        if error:
-            return Unknown(error.reason, f"group {group!r}: {error}")
-        try:
-            committed = await self._committed(group, partitions)
-        except KafleetError as failure:
-            return Unknown(failure.reason, f"group {group!r}: {failure}")
-        assigned = {
-            (partition.topic, partition.partition)
-            for member in description.members
-            for partition in member.assignment.topic_partitions
-        }
-        return GroupState(
-            name=group,
-            state=STATES.get(description.state.name, description.state.name.title()),
-            members=len(description.members),
-            partitions=tuple(
-                PartitionState(*partition, *ends.offsets[partition], committed.get(partition))
-                for partition in sorted(partitions)
-            ),
-            is_assigned=bool(partitions) and assigned.issuperset(partitions),
-        )
 
-    async def _committed(self, group: str, partitions: list[Partition]) -> dict[Partition, int]:
-        if not partitions:
-            return {}
-        request = [
-            ConsumerGroupTopicPartitions(
-                group, [TopicPartition(topic, number) for topic, number in sorted(partitions)]
-            )
-        ]
-        results = await self._brokers.call(
-            lambda client, seconds: client.list_consumer_group_offsets(request, request_timeout=seconds),
-            scope=group,
-        )
-        answer: Any = results[group]
-        if isinstance(answer, NotFound):
-            return {}
-        if isinstance(answer, KafleetError):
-            raise answer
-        failed = [partition.error for partition in answer.topic_partitions if partition.error]
-        if failed:
-            raise KafleetError(failed[0].str())
-        return {
-            (partition.topic, partition.partition): partition.offset
-            for partition in answer.topic_partitions
-            if partition.offset >= 0  # below zero: nothing was committed
-        }
+def _state(
+    group: str, answer: dict[str, Any] | KafleetError, partitions: list[Partition], ends: Ends
+) -> GroupState | Unknown:
+    if isinstance(answer, NotFound):
+        return GroupState(group, "Dead", 0)
+    if isinstance(answer, KafleetError):
+        return Unknown(answer.reason, f"group {group!r}: {answer}")
+    if error := ends.error_in(partitions):
+        return Unknown(error.reason, f"group {group!r}: {error}")
+    committed = {(topic, number): offset for topic, number, offset in answer["committed"]}
+    assigned = {(topic, number) for topic, number in answer["assigned"]}
+    return GroupState(
+        name=group,
+        state=STATES.get(answer["state"], answer["state"].title()),
+        members=answer["members"],
+        partitions=tuple(
+            PartitionState(*partition, *ends.offsets[partition], committed.get(partition))
+            for partition in partitions
+        ),
+        is_assigned=bool(partitions) and assigned.issuperset(partitions),
+    )

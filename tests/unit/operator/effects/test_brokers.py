@@ -52,6 +52,7 @@ def futures(answers: dict[str, object]) -> dict[str, Future[Any]]:
         (KafkaError.INVALID_CONFIG, Rejected),
         (KafkaError.NON_EMPTY_GROUP, Rejected),
         (KafkaError._TRANSPORT, KafkaUnreachable),
+        (KafkaError.NOT_COORDINATOR, KafkaUnreachable),
     ],
 )
 def test_each_error_is_the_result_of_its_own_key(code: int, error: type[KafleetError]) -> None:
