@@ -55,6 +55,8 @@ def test_a_killed_broker_comes_back_to_unfinished_work_and_all_of_it_is_done(fle
     fleet.wait_for_work(100)
 
     fleet.cluster.kill("kafka", "kafka-0", "kafka")
+    # Its pod is replaced as well: the kubelet lets one that ends often wait, longer each time.
+    fleet.cluster.kubectl("-n", "kafka", "delete", "pod", "kafka-0", "--grace-period=0", "--force")
     fleet.until("the broker to serve again", fleet.broker.topics)
     fleet.send(5)
     fleet.wait_done()
