@@ -7,7 +7,7 @@ import logging
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from unit.agent.memory import MemoryLog, MemorySink, MemorySource
@@ -219,3 +219,18 @@ async def until_done(fleet: Fleet, seconds: float) -> None:
     async with asyncio.timeout(seconds):
         while not fleet.is_done:  # noqa: ASYNC110 - virtual time costs nothing
             await asyncio.sleep(0.2)
+
+
+def names(fleet: Fleet) -> list[str]:
+    return [name for name, _ in fleet.calls]
+
+
+def dead(fleet: Fleet) -> list[Outgoing]:
+    return [outgoing for outgoing in fleet.log.written if outgoing.topic == "dead-letters"]
+
+
+def single(fleet: Fleet, *partitions: Partition, **options: Any) -> Member:  # noqa: ANN401 - passed on
+    member = fleet.add(**options)
+    for partition in partitions:
+        member.assign(partition)
+    return member

@@ -1,22 +1,14 @@
-"""Order per key, honest commits, bounded work, retries, and leaving in good order: in virtual time."""
+"""Order per key, honest commits, bounded work, and retries: in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.agent.fleets import Fleet, Group, Member, Plan, settled_name, until_done
-from unit.agent.memory import MemorySink, MemorySource
-from unit.agent.samples import lane
+from unit.agent.fleets import Fleet, Group, Plan, dead, names, settled_name, single, until_done
 from unit.agent.virtual import run, until
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from kafleet.ports import Position
 
 from kafleet import backlogs
 from kafleet.ports import RecordRefused, WriteFailed
@@ -31,21 +23,6 @@ plans = st.builds(
     seconds=st.sampled_from([0.0, 0.05, 0.3, 2.0]),
     verdicts=st.lists(st.sampled_from(VERDICTS), max_size=4).map(lambda some: (*some, "finished")),
 )
-
-
-def names(fleet: Fleet) -> list[str]:
-    return [name for name, _ in fleet.calls]
-
-
-def dead(fleet: Fleet) -> list[Outgoing]:
-    return [outgoing for outgoing in fleet.log.written if outgoing.topic == "dead-letters"]
-
-
-def single(fleet: Fleet, *partitions: Partition, **options: Any) -> Member:  # noqa: ANN401 - passed on
-    member = fleet.add(**options)
-    for partition in partitions:
-        member.assign(partition)
-    return member
 
 
 @settings(max_examples=60, deadline=None)
@@ -283,170 +260,6 @@ def test_an_output_that_the_brokers_refuse_for_good_makes_its_record_a_dead_lett
     run(story())
 
     assert dict(dead(fleet)[0].headers)["kafleet_reason"] == b"OutputRefused"
-
-
-def test_a_revoked_partition_finishes_what_is_in_flight_starts_nothing_and_commits_what_is_settled() -> None:
-    fleet = Fleet(plans={"tasks/0/1": Plan(seconds=3.0)})
-    fleet.fill(P0, [b"a", b"b", b"c", b"c"])
-
-    async def story() -> None:
-        member = single(fleet, P0, concurrency=2, drainTimeoutSeconds=5)
-        await until(0.15)
-        await member.revoke(P0)
-        assert asyncio.get_running_loop().time() == pytest.approx(3.0, abs=0.1)
-        member.end()
-
-    run(story())
-
-    assert names(fleet) == ["tasks/0/0", "tasks/0/1", "tasks/0/2"]
-    assert fleet.log.committed[P0] == 3
-
-
-def test_what_is_still_in_flight_after_the_drain_time_is_cancelled_and_not_committed() -> None:
-    fleet = Fleet(plans={"tasks/0/1": Plan(seconds=8.0)})
-    fleet.fill(P0, [b"a", b"b", b"c"])
-
-    async def story() -> None:
-        member = single(fleet, P0, drainTimeoutSeconds=2)
-        await until(1.0)
-        await member.revoke(P0)
-        assert asyncio.get_running_loop().time() == pytest.approx(3.0, abs=0.1)
-        await asyncio.sleep(0)
-        assert sum(fleet.running.values()) == 0
-        member.end()
-
-    run(story())
-
-    assert fleet.log.committed[P0] == 1
-    assert fleet.log.settled[P0] == {0, 2}
-
-
-def test_a_revoked_partition_does_not_stop_the_others() -> None:
-    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=4.0)})
-    fleet.fill(P0, [b"a"])
-    fleet.fill(P1, [b"b"] * 20)
-
-    async def story() -> None:
-        member = single(fleet, P0, P1)
-        await until(0.1)
-        await member.revoke(P0)
-        assert fleet.log.settled[P1] == set(range(20))
-        member.end()
-
-    run(story())
-
-
-def test_a_lost_partition_is_cancelled_and_commits_nothing_more() -> None:
-    fleet = Fleet(plans={"tasks/0/1": Plan(seconds=3.0)})
-    fleet.fill(P0, [b"a", b"b"])
-
-    async def story() -> None:
-        member = single(fleet, P0)
-        await until(0.5)
-        member.lose(P0)
-        await until(5.0)
-        member.end()
-
-    run(story())
-
-    assert sum(fleet.running.values()) == 0
-    assert fleet.log.committed[P0] == 0
-
-
-def test_work_of_an_assignment_that_is_over_never_counts_for_the_next_one() -> None:
-    """A stale entry after reassignment: the old attempt must not settle the new one's record."""
-    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=1.0)})
-    fleet.fill(P0, [b"k", b"k"])
-
-    async def story() -> None:
-        member = single(fleet, P0)
-        await until(0.5)
-        member.lose(P0)
-        member.assign(P0)
-        await until_done(fleet, 60)
-        member.end()
-
-    run(story())
-
-    assert names(fleet) == ["tasks/0/0", "tasks/0/0", "tasks/0/1"]
-
-
-def test_a_handler_that_ignores_its_cancellation_writes_nothing_for_a_partition_that_is_gone() -> None:
-    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=1.0, is_stubborn=True)})
-    fleet.fill(P0, [b"k"])
-
-    async def story() -> None:
-        member = single(fleet, P0)
-        await until(0.5)
-        member.lose(P0)
-        await until(3.0)
-        member.end()
-
-    run(story())
-
-    assert fleet.log.written == []
-
-
-class SlowSource(MemorySource):
-    """Acknowledges a commit long after it was asked for, whoever owns the partition by then."""
-
-    async def commit(self, positions: Sequence[Position]) -> Mapping[Partition, int]:
-        await asyncio.sleep(1.0)
-        return {position.partition: position.offset for position in positions}
-
-
-def test_an_acknowledgement_of_an_older_assignment_says_nothing_about_this_one() -> None:
-    fleet = Fleet()
-    fleet.fill(P0, [b"k"])
-
-    async def story() -> int | None:
-        member = Member(fleet, SlowSource(fleet.log), MemorySink(fleet.log), lane())
-        member.assign(P0)
-        await until(1.5)  # the first commit is under way
-        member.lose(P0)
-        member.assign(P0)
-        await until(2.1)
-        member.end()
-        return member.dispatcher.lots[P0].committed
-
-    assert run(story()) is None
-
-
-def test_offsets_that_go_back_start_the_partition_over() -> None:
-    """A topic made again under the runtime: nothing of the new log may be taken for an old record."""
-    fleet = Fleet()
-    fleet.fill(P0, [b"k"] * 6)
-
-    async def story() -> None:
-        member = single(fleet, P0, batch=10)
-        await until_done(fleet, 60)
-        fleet.log.records[P0].clear()
-        fleet.log.settled[P0].clear()
-        fleet.log.committed[P0] = 0
-        fleet.fill(P0, [b"k"] * 3)
-        member.source.positions[P0] = 0
-        await until(30)
-        assert fleet.log.settled[P0] == {0, 1, 2}
-        assert fleet.log.committed[P0] == 3
-        member.end()
-
-    run(story())
-
-
-def test_stopping_finishes_what_is_in_flight_and_starts_nothing() -> None:
-    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=4.0)})
-    fleet.fill(P0, [b"k"] * 5)
-
-    async def story() -> None:
-        member = single(fleet, P0)
-        await until(0.5)
-        await member.stop(10)
-        assert asyncio.get_running_loop().time() == pytest.approx(4.0, abs=0.1)
-
-    run(story())
-
-    assert names(fleet) == ["tasks/0/0"]
-    assert fleet.log.committed[P0] == 1
 
 
 @pytest.mark.parametrize("keys", [[b"k"] * 20_000, [None] * 20_000])
