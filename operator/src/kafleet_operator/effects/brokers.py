@@ -55,6 +55,8 @@ UNREADY: Final = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.NOT_CONTROLLER,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
 }
 UNAUTHORIZED: Final = {
     KafkaError._AUTHENTICATION,  # noqa: SLF001

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONTAINER = "agent"
 USER_ID = 65532
+LEAVING_SECONDS = 20  # what an agent may need for its last commit and for leaving its group
 
 
 def service_account_for(fleet: Fleet, lane: Lane) -> Json:
@@ -155,7 +156,7 @@ def _probe(path: str, *, period: int, timeout: int, failures: int) -> Json:
 
 def _grace_seconds(delivery: Delivery) -> int:
     # An agent that is told to stop finishes what is in flight, then commits and leaves its group.
-    return math.ceil(delivery.task_timeout_seconds + delivery.drain_timeout_seconds)
+    return math.ceil(delivery.task_timeout_seconds + max(delivery.drain_timeout_seconds, LEAVING_SECONDS))
 
 
 def _metadata(owner: Owner, lane: Lane) -> Json:

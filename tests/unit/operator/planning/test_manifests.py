@@ -117,7 +117,10 @@ def test_a_selector_uses_only_labels_that_never_change() -> None:
 
 
 def test_agents_may_finish_what_they_do() -> None:
-    """Kubernetes waits for one attempt and the drain before it kills, in whole seconds."""
+    """Kubernetes waits for one attempt, and the drain or what leaving takes, before it kills."""
+    hasty = with_lane(delivery=Delivery(drain_timeout_seconds=0))
+
+    assert pod(deployment(hasty))["terminationGracePeriodSeconds"] == 80
     assert pod(deployment(FLEET))["terminationGracePeriodSeconds"] == 90
     assert pod(deployment(WITH_CODE))["terminationGracePeriodSeconds"] == 91
 
