@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -156,11 +155,16 @@ class Broker:
         """Look at a group's work on a topic, by partition; a partition never committed counts from 0."""
         ends = self.ends(topic)
         described = self._admin.describe_consumer_groups([group], request_timeout=REQUEST_SECONDS)
-        asked = ConsumerGroupTopicPartitions(group, [Partition(topic, number) for number in ends])
-        offsets = self._admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_SECONDS)
         reason = f"the group {group!r} cannot be read"
         members = self._ask(reason, described[group].result).members
-        committed = self._ask(reason, offsets[group].result).topic_partitions
+        # Asked by a consumer that never joins: librdkafka's admin request for offsets ends the whole process
+        # when the group's coordinator changes meanwhile (librdkafka#5040).
+        reader = Consumer({**self._options, "group.id": group, "enable.auto.commit": False})
+        try:
+            asked = [Partition(topic, number) for number in ends]
+            committed = self._ask(reason, lambda: reader.committed(asked, REQUEST_SECONDS))
+        finally:
+            reader.close()
         holders = {
             held.partition: (member.member_id, member.client_id)
             for member in members
