@@ -21,7 +21,10 @@ BOOTSTRAP = (
     *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT),
     '--customize-hook=rm -rf "$1"/var/cache/debconf/*-old "$1"/var/log/*',
 )
-BASE = f"kafleet.local/base:{caching.key_of([], SUITE, *BOOTSTRAP)}"
+BASE_KEY = caching.key_of([], SUITE, *BOOTSTRAP)
+BASE = f"kafleet.local/base:{BASE_KEY}"
+# A folder, and so a lock, of its own: it is made while the lock of the images is held.
+BASE_FOLDER = FOLDER / "base" / BASE_KEY
 APT_SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources")
 COMPRESSION = ("--compression-format", "zstd", "--compression-level", "1")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -59,7 +62,7 @@ def base_archive() -> Path:
             archives.write(folder / "base.tar", BASE, folder / "root.tar", {"Cmd": ["/bin/sh"]})
         (folder / "root.tar").unlink()
 
-    return caching.cached(FOLDER / BASE.rpartition("/")[2].replace(":", "-"), make) / "base.tar"
+    return caching.cached(BASE_FOLDER, make) / "base.tar"
 
 
 def buildah(*words: str | Path) -> str:

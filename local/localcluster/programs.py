@@ -98,9 +98,18 @@ def uv() -> str:
     return run(Path(__file__).resolve().parent.parent / "ensure-uv").strip()
 
 
+holders: set[tuple[int, Path]] = set()
+
+
 @contextlib.contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Hold a lock that the kernel releases when this process ends, however it ends."""
+    """Hold a lock that the kernel releases when this process ends, however it ends.
+
+    RuntimeError where this thread holds it already, and would wait for itself.
+    """
+    holder = (threading.get_ident(), lock)
+    if holder in holders:
+        raise RuntimeError(f"{str(lock)!r} is held already, by the caller itself")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
@@ -108,4 +117,8 @@ def exclusive(lock: Path) -> Iterator[None]:
         except BlockingIOError:
             with step(f"waiting for another command that holds {str(lock)!r}", "as long as that one needs"):
                 fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        holders.add(holder)
+        try:
+            yield
+        finally:
+            holders.discard(holder)

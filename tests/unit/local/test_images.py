@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from localcluster import archives, buildah, images
+from localcluster import archives, buildah, caching, images
 from localcluster.images import Builder, Image
 
 if TYPE_CHECKING:
@@ -95,6 +95,21 @@ def test_archive_of_an_older_source_is_removed(image: Image, tmp_path: Path) -> 
 
     tag = reference.partition(":")[2]
     assert [path.name for path in (tmp_path / "images").glob("*.tar")] == [f"agent-{tag}.tar"]
+
+
+def test_the_base_can_be_made_while_an_image_is_being_built(image: Image, tmp_path: Path) -> None:
+    """Each is made under the lock of its folder."""
+    assert buildah.BASE_FOLDER.parent.parent == images.FOLDER
+
+    def build(reference: str, _dockerfile: Path, _context: Path, archive: Path) -> None:
+        base = caching.cached(
+            tmp_path / "images" / "base" / "key", lambda folder: (folder / "base.tar").touch()
+        )
+        assert (base / "base.tar").exists()
+        archive.write_text(reference)
+
+    node = Node()
+    assert images.loaded(image, node, Builder("base:1", build), tmp_path / "images") in node.names
 
 
 def test_written_image_holds_the_program_and_what_runs_it(tmp_path: Path) -> None:

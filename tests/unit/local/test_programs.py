@@ -59,6 +59,17 @@ def test_nothing_is_installed_where_nothing_is_missing() -> None:
     programs.install({"sh": "no-such-package", sys.executable: "no-such-package-either"})
 
 
+def test_nobody_waits_for_itself(tmp_path: Path) -> None:
+    with (
+        programs.exclusive(tmp_path / "lock"),
+        pytest.raises(RuntimeError, match="held already"),
+        programs.exclusive(tmp_path / "lock"),
+    ):
+        pass
+    with programs.exclusive(tmp_path / "lock"):
+        pass
+
+
 def test_second_holder_of_a_lock_waits_for_the_first(tmp_path: Path) -> None:
     order: list[str] = []
     entered = threading.Event()
