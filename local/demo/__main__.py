@@ -189,7 +189,7 @@ def shared_by(shares: Shares) -> int:
 
 def prepare(story: Story) -> Cluster:
     """Bring up the cluster, the images, the broker and the operator."""
-    with story.step("A local Kubernetes cluster", "20 s; the first time 10 to 20 min, to build it"):
+    with story.step("A local Kubernetes cluster", "20 s; the first time 6 to 20 min, to build it"):
         cluster = bring_up()
     with story.step("Images of the operator, the agents and Kafka", "5 s; the first time 2 to 5 min"):
         images = load_images()

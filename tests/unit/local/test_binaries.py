@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from localcluster import binaries
 
@@ -21,3 +23,12 @@ from localcluster import binaries
 )
 def test_go_is_new_enough_from_the_modules_own_version_on(line: str, *, accepted: bool) -> None:
     assert binaries.is_new_enough(line) is accepted
+
+
+def test_programs_are_built_anew_for_what_changes_them_and_for_nothing_else() -> None:
+    first, *others = binaries.PROGRAMS
+    key = binaries.key_of(binaries.PROGRAMS)
+
+    assert binaries.key_of([replace(first, usually="an hour"), *others]) == key
+    assert binaries.key_of([replace(first, tags="other"), *others]) != key
+    assert binaries.key_of(others) != key
