@@ -24,6 +24,7 @@ from kafleet_operator.effects.resources import Resources, has_finalizer, is_goin
 from kafleet_operator.effects.views import View, key_of, list_all
 from kafleet_operator.errors import ApiUnavailable, Conflict, InvalidSpec, KafleetError, NotFound
 from kafleet_operator.planning.claims import claims_in, groups_in
+from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.converging import plan_fleet
 from kafleet_operator.planning.deleting import needs_finalizer, plan_deletion
 from kafleet_operator.planning.fleets import Owner
@@ -40,7 +41,7 @@ from kafleet_operator.planning.status import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from kafleet_operator.effects.api_server import ApiServer
     from kafleet_operator.effects.kafka import Kafka
@@ -70,14 +71,16 @@ class World:
 
     settings: Settings
     api: ApiServer
-    connect: Callable[[str], Kafka]
+    connect: Callable[[Connection], Awaitable[Kafka]]
     view: View
 
 
 class Reconciler:
     """Keeps every resource as it is wished to be, from `start` to `stop`."""
 
-    def __init__(self, settings: Settings, api: ApiServer, connect: Callable[[str], Kafka]) -> None:
+    def __init__(
+        self, settings: Settings, api: ApiServer, connect: Callable[[Connection], Awaitable[Kafka]]
+    ) -> None:
         self._world = World(settings, api, connect, View())
         self._view = self._world.view
         self._slots = asyncio.Semaphore(PARALLEL)
@@ -232,7 +235,7 @@ class Resource:
             fleet = self._fleet(body)
         except InvalidSpec as error:
             return await self._report_invalid(body, error)
-        kafka = self._connect(fleet.bootstrap_servers)
+        kafka = await self._connect(fleet.connection)
         await self._keep_finalizer(body, is_needed=needs_finalizer(fleet))
         observed = await self._observer.observe_fleet(body, fleet, kafka)
         observed, plan = await self._claim(fleet, observed)
@@ -246,11 +249,11 @@ class Resource:
             return "settled"
         try:
             fleet = self._fleet(body)
-            deletes_topics, servers = fleet.deletes_topics, fleet.bootstrap_servers
+            deletes_topics, connection = fleet.deletes_topics, fleet.connection
         except InvalidSpec:
             self._log.warning("topics and groups stay: the spec that would say to delete them is invalid")
-            deletes_topics, servers = False, self._settings.bootstrap_servers
-        kafka = self._connect(servers)
+            deletes_topics, connection = False, Connection(self._settings.bootstrap_servers)
+        kafka = await self._connect(connection)
         claims = claims_in(self._status())
         observed = await self._observer.observe_remains(
             body, kafka, topics=[claim.name for claim in claims], groups=groups_in(self._status())

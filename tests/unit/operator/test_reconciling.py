@@ -17,6 +17,8 @@ from kafleet_operator.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from kafleet_operator.planning.connections import Connection
+
 SETTINGS = Settings(
     bootstrap_servers="kafka:9092", agent_image="agent:1", observe_seconds=5, resync_seconds=300
 )
@@ -29,8 +31,11 @@ class Scene:
         self.api = FakeApi()
         self.kafka = FakeKafka()
         api: Any = self.api
-        kafka: Any = self.kafka
-        self.reconciler = Reconciler(SETTINGS, api, lambda _servers: kafka)
+
+        async def connect(_connection: Connection) -> Any:  # noqa: ANN401 - it stands for a Kafka
+            return self.kafka
+
+        self.reconciler = Reconciler(SETTINGS, api, connect)
         self.api.watch = self.reconciler.saw
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
     from concurrent.futures import Future
 
+    from kafleet_operator.planning.connections import Connection
+
 log = structlog.get_logger("kafleet.brokers")
 
 K = TypeVar("K")
@@ -86,12 +88,12 @@ class Silence:
 class Brokers:
     """One Kafka cluster, reached by one AdminClient that is kept as long as this object."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._servers = bootstrap_servers
+    def __init__(self, connection: Connection) -> None:
+        self._servers = connection.bootstrap_servers
         self._complaints: deque[KafkaError] = deque(maxlen=8)
         self._silences: dict[Hashable, Silence] = {}
         configuration: dict[str, str | int] = {
-            "bootstrap.servers": bootstrap_servers,
+            "bootstrap.servers": connection.bootstrap_servers,
             "client.id": "kafleet-operator",
             "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
             "reconnect.backoff.max.ms": 2000,

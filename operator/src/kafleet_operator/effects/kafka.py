@@ -11,7 +11,9 @@ from kafleet_operator.effects.groups import Groups
 from kafleet_operator.effects.topics import Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+
+    from kafleet_operator.planning.connections import Connection
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,18 @@ class Kafka:
     groups: Groups
 
 
-def connector() -> Callable[[str], Kafka]:
-    """Return a function from bootstrap servers to their cluster; equal addresses share one connection.
+def connector() -> Callable[[Connection], Awaitable[Kafka]]:
+    """Return a function from connections to their cluster; equal ones share one client.
 
-    The connection ends with the last fleet that holds it. A useless address is a cluster that never answers.
+    The client ends with the last fleet that holds it. A useless address is a cluster that never answers.
     """
-    known: WeakValueDictionary[str, Kafka] = WeakValueDictionary()
+    known: WeakValueDictionary[Connection, Kafka] = WeakValueDictionary()
 
-    def connect(bootstrap_servers: str) -> Kafka:
-        kafka = known.get(bootstrap_servers)
+    async def connect(connection: Connection) -> Kafka:
+        kafka = known.get(connection)
         if kafka is None:
-            brokers = Brokers(bootstrap_servers)
-            kafka = known[bootstrap_servers] = Kafka(Topics(brokers), Groups(brokers))
+            brokers = Brokers(connection)
+            kafka = known[connection] = Kafka(Topics(brokers), Groups(brokers))
         return kafka
 
     return connect

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kafleet_operator.planning.connections import Connection
+
 Json = dict[str, Any]
 
 
@@ -108,7 +110,7 @@ class Fleet:
     lanes: tuple[Lane, ...]
     inbox: str
     outbox: str
-    bootstrap_servers: str
+    connection: Connection
     is_suspended: bool = False
     deletes_topics: bool = False
     adopts_topics: bool = False

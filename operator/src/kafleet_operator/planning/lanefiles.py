@@ -24,7 +24,7 @@ def lane_file_for(fleet: Fleet, lane: Lane) -> Json:
         "resource": owner.name,
         "lane": lane.name,
         "group": lane.group,
-        "bootstrapServers": fleet.bootstrap_servers,
+        "bootstrapServers": fleet.connection.bootstrap_servers,
         "inputs": [{"role": role, "topic": fleet.topic(role).name} for role in lane.inputs],
         "outputs": {lane.output: fleet.topic(lane.output).name},
         "output": lane.output,

@@ -19,7 +19,9 @@ from kafleet_operator.errors import (
     Rejected,
     TopicConflict,
 )
+from kafleet_operator.planning.connections import Connection
 
+NOWHERE = Connection("127.0.0.1:1")
 TIMED_OUT = KafkaError._TIMED_OUT
 
 
@@ -35,7 +37,7 @@ def answered(value: object) -> Future[Any]:
 
 def call(**answers: object) -> dict[str, Any]:
     """Make a call that Kafka answers as given, by key."""
-    return run(Brokers("127.0.0.1:1").call(lambda _client, _seconds: futures(answers)))
+    return run(Brokers(NOWHERE).call(lambda _client, _seconds: futures(answers)))
 
 
 def futures(answers: dict[str, object]) -> dict[str, Future[Any]]:
@@ -78,7 +80,7 @@ def test_after_silence_calls_fail_at_once_for_a_while_and_then_try_for_less_long
     """So that reconciles of many fleets do not wait for one dead broker, and see it come back."""
 
     async def story() -> None:
-        brokers, timeouts = Brokers("127.0.0.1:1"), list[float]()
+        brokers, timeouts = Brokers(NOWHERE), list[float]()
 
         async def attempt(answer: object) -> bool:
             def request(_client: object, seconds: float) -> dict[str, Future[Any]]:
@@ -107,7 +109,7 @@ def test_a_silent_coordinator_silences_nobody_else() -> None:
     """One broker of many may be down: only what it alone can answer is not asked again for a while."""
 
     async def story() -> None:
-        brokers = Brokers("127.0.0.1:1")
+        brokers = Brokers(NOWHERE)
         with pytest.raises(KafkaUnreachable):
             await brokers.call(lambda _client, _seconds: futures({"one": TIMED_OUT}), scope="one")
         with pytest.raises(KafkaUnreachable):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.converging import plan_fleet
 from kafleet_operator.planning.fleets import Agent, Delivery, Fleet, Lane, Owner, Topic
 from kafleet_operator.planning.observations import Observed, TopicState
@@ -37,7 +38,7 @@ FLEET = Fleet(
     lanes=(LANE,),
     inbox="tasks",
     outbox="results",
-    bootstrap_servers="kafka:9092",
+    connection=Connection("kafka:9092"),
     scale_lane="workers",
 )
 NAMES = [TASKS.name, RESULTS.name, DEAD.name]

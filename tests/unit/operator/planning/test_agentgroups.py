@@ -7,6 +7,7 @@ from unit.operator.planning.samples import OWNER
 
 from kafleet_operator.api.agentgroups import parse_agent_group
 from kafleet_operator.api.kinds import KINDS
+from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.fleets import Agent, Delivery, Fleet, Json, Lane, Topic
 from kafleet_operator.planning.patterns import PATTERNS, fleet_for
 
@@ -47,7 +48,7 @@ def test_the_smallest_group() -> None:
         ),
         inbox="tasks",
         outbox="results",
-        bootstrap_servers="kafka:9092",
+        connection=Connection("kafka:9092"),
         scale_lane="workers",
     )
 
@@ -76,7 +77,7 @@ def test_everything_that_can_be_said_arrives() -> None:
     )
 
     assert (full.is_suspended, full.deletes_topics, full.adopts_topics) == (True, True, True)
-    assert full.bootstrap_servers == "other:9092"
+    assert full.connection == Connection("other:9092")
     assert full.lanes[0].replicas == 0
     assert full.lanes[0].agent == Agent(
         "triage:agent",

@@ -17,6 +17,7 @@ from unit.operator.planning.samples import (
 )
 
 from kafleet_operator.planning import names
+from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.fleets import Agent
 from kafleet_operator.planning.observations import Unknown
 from kafleet_operator.planning.plans import Claim
@@ -74,7 +75,7 @@ def test_agents_start_with_their_lane_file() -> None:
 
 def test_agents_roll_after_their_lane_file() -> None:
     """A changed lane changes the file first, and the pods once it is there."""
-    other = replace(FLEET, bootstrap_servers="elsewhere:9092")
+    other = replace(FLEET, connection=Connection("elsewhere:9092"))
     plan = planned(topics(), fleet=other, objects=running())
 
     assert [each["kind"] for each in plan.apply_objects] == ["ConfigMap"]
