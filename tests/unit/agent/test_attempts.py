@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from unit.agent.fleets import SILENT
 from unit.agent.samples import lane, record
-from unit.agent.virtual import run
+from virtual import run
 
 from kafleet import Agent, Context, Reject, Result, RetryLater, Throttled
 from kafleet.attempts import Attempts

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.agent.fleets import Fleet, Group, Plan, dead, names, settled_name, single, until_done
-from unit.agent.virtual import run, until
+from virtual import run, until
 
 from kafleet import backlogs
 from kafleet.ports import RecordRefused, WriteFailed

@@ -9,7 +9,7 @@ import pytest
 from unit.agent.fleets import Fleet, Member, Plan, names, single, until_done
 from unit.agent.memory import MemorySink, MemorySource
 from unit.agent.samples import lane
-from unit.agent.virtual import run, until
+from virtual import run, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

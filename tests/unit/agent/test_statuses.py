@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from unit.agent.fleets import Fleet, Member, Plan
 from unit.agent.samples import lane
-from unit.agent.virtual import run, until
+from virtual import run, until
 
 from kafleet.contacts import Contact
 from kafleet.errors import StartError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
-from unit.agent.virtual import run, until
 from unit.operator.fakes import FakeApi, FakeKafka, agent_group
+from virtual import run, until
 
 from kafleet_operator.errors import ApiUnavailable, NotAuthorized
 from kafleet_operator.reconciling import PARALLEL, Reconciler

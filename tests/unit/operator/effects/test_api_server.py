@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from unit.agent.virtual import run
+from virtual import run
 
 from kafleet_operator.effects.api_server import ApiServer
 from kafleet_operator.errors import (

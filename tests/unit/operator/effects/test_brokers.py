@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from structlog.testing import capture_logs
-from unit.agent.virtual import run, until
+from virtual import run, until
 
 from kafleet_operator.effects.brokers import CLUSTER, PROBE_SECONDS, REQUEST_SECONDS, REST_SECONDS, Brokers
 from kafleet_operator.errors import (

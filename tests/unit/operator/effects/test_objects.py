@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from unit.agent.virtual import run
 from unit.operator.fakes import FakeApi
+from virtual import run
 
 from kafleet_operator.effects.objects import Objects
 from kafleet_operator.effects.views import View
