@@ -23,6 +23,7 @@ from kafleet_operator.effects.references import References
 from kafleet_operator.effects.resources import Resources, has_finalizer, is_going
 from kafleet_operator.effects.views import View, key_of, list_all
 from kafleet_operator.errors import ApiUnavailable, Conflict, InvalidSpec, KafleetError, NotFound
+from kafleet_operator.metrics import RECONCILES
 from kafleet_operator.planning.claims import claims_in, groups_in
 from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.converging import plan_fleet
@@ -167,19 +168,21 @@ class Reconciler:
 
     async def _run(self, key: Key, resource: Resource) -> Ending:
         loop = asyncio.get_running_loop()
-        self._busy_since[key] = loop.time()
+        begun = self._busy_since[key] = loop.time()
+        ending: Ending = "failed"
         try:
             async with self._slots, asyncio.timeout(RECONCILE_SECONDS):
-                return await resource.reconcile()
+                begun = loop.time()
+                ending = await resource.reconcile()
         except TimeoutError:
             log.warning("a reconcile took too long; trying again", resource=str(resource.owner))
-            return "failed"
         except Exception:
             log.exception("a defect could not even be reported; trying again", resource=str(resource.owner))
-            return "failed"
         finally:
             del self._busy_since[key]
             self._finished_at = loop.time()
+        RECONCILES.add(key[0], ending, self._finished_at - begun)
+        return ending
 
     def _rest_seconds(self, failures: int, advances: int) -> float:
         if failures:

@@ -14,6 +14,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from kafleet_operator.errors import ApiUnavailable, Conflict, NotAuthorized, NotFound, Rejected
+from kafleet_operator.metrics import API_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +26,14 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=5)
 JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
+VERBS: Final = {
+    "get": ("GET", JSON),
+    "list": ("GET", JSON),
+    "create": ("POST", JSON),
+    "apply": ("PATCH", APPLY),
+    "patch": ("PATCH", MERGE),
+    "delete": ("DELETE", JSON),
+}
 ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 ERRORS: Final = {401: NotAuthorized, 403: NotAuthorized, 404: NotFound, 409: Conflict, 410: Conflict}
 TRANSIENT: Final = 429
@@ -42,50 +51,63 @@ class ApiServer:
         self._client = client
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Json:
-        return await self._request("GET", path, query=query)
+        return await self._request("list" if query else "get", path, query=query)
 
     async def read_metadata(self, path: str) -> Json:
         """Read only `metadata`: enough to know whose the object is."""
-        return await self._request("GET", path, accept=ONLY_METADATA)
+        return await self._request("get", path, accept=ONLY_METADATA)
 
     async def create(self, path: str, body: Json) -> Json:
-        return await self._request("POST", path, body=body)
+        return await self._request("create", path, body=body)
 
     async def apply(self, path: str, body: Json) -> Json:
         """Write the whole object by server-side apply, taking over fields that others set."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return await self._request("PATCH", path, query=query, body=body, content_type=APPLY)
+        return await self._request("apply", path, query=query, body=body)
 
     async def merge(self, path: str, body: Json) -> Json:
         """Patch by RFC 7396; `metadata.uid` and `metadata.resourceVersion` in it are preconditions."""
         query = {"fieldManager": FIELD_MANAGER}
-        return await self._request("PATCH", path, query=query, body=body, content_type=MERGE)
+        return await self._request("patch", path, query=query, body=body)
 
     async def delete(self, path: str, uid: str) -> None:
         """Delete the object if it still is the one with that uid; its dependents go in the background."""
         body: Json = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
-        await self._request("DELETE", path, body=body)
+        await self._request("delete", path, body=body)
 
     async def close(self) -> None:
         await self._client.close()
 
     async def _request(
         self,
-        method: str,
+        verb: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
-        content_type: str = JSON,
         accept: str = JSON,
     ) -> Json:
-        headers = {"Accept": accept, "Content-Type": content_type}
+        method, content_type = VERBS[verb]
+        with API_REQUESTS.timed(verb):
+            return await self._send(
+                method, path, query=query, body=body, headers={"Accept": accept, "Content-Type": content_type}
+            )
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: Json | None,
+        headers: Mapping[str, str],
+    ) -> Json:
         try:
             request = await self._client.param_serialize(
                 method,
                 path,
                 query_params=list((query or {}).items()),
-                header_params=headers,
+                header_params=dict(headers),
                 body=body,
                 auth_settings=["BearerToken"],
             )

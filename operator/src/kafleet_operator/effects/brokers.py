@@ -21,6 +21,7 @@ from kafleet_operator.errors import (
     Rejected,
     TopicConflict,
 )
+from kafleet_operator.metrics import KAFKA_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -109,23 +110,21 @@ class Brokers:
         )
 
     async def call(
-        self, request: Callable[[AdminClient, float], Mapping[K, Future[V]]], *, scope: Hashable = CLUSTER
+        self,
+        operation: str,
+        request: Callable[[AdminClient, float], Mapping[K, Future[V]]],
+        *,
+        scope: Hashable = CLUSTER,
     ) -> dict[K, V | KafleetError]:
         """Send a request, given the client and a timeout in seconds; return a value or an error a key.
 
-        `scope` says whom the silence of those who are asked concerns: by default everybody, otherwise only
-        calls of the same scope. Raises `KafkaUnreachable` or `NotAuthorized` where nothing at all came back.
-        Never for requests to group coordinators: `ask` them.
+        `operation` is what metrics call it. `scope` says whom the silence of those who are asked concerns: by
+        default everybody, otherwise only calls of the same scope. Raises `KafkaUnreachable` or
+        `NotAuthorized` where nothing at all came back. Never for requests to group coordinators: `ask` them.
         """
         seconds = self._patience(scope)
-        try:
-            futures = request(self._client, seconds)
-        except KafkaException as error:
-            raise self._translated(error.args[0]) from error
-        answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
-        self._client.poll(0)  # hands librdkafka's log lines and complaints to their callbacks
-        results = {key: self._value(answer) for key, answer in zip(futures, answers, strict=True)}
-        return self._heard(scope, results)
+        with KAFKA_REQUESTS.timed(operation):
+            return self._heard(scope, await self._answers(request, seconds))
 
     async def ask(
         self, what: str, groups: Mapping[str, Iterable[tuple[str, int]]]
@@ -134,11 +133,23 @@ class Brokers:
         scope = (what, *sorted(groups))
         seconds = self._patience(scope)
         answers: Mapping[str, dict[str, Any] | KafleetError]
+        with KAFKA_REQUESTS.timed(f"{what}_groups"):
+            try:
+                answers = await self._coordinators.ask(what, groups, seconds)
+            except KafkaUnreachable as error:
+                answers = dict.fromkeys(groups, error)
+            return self._heard(scope, {group: self._read(answer) for group, answer in answers.items()})
+
+    async def _answers(
+        self, request: Callable[[AdminClient, float], Mapping[K, Future[V]]], seconds: float
+    ) -> dict[K, V | KafleetError]:
         try:
-            answers = await self._coordinators.ask(what, groups, seconds)
-        except KafkaUnreachable as error:
-            answers = dict.fromkeys(groups, error)
-        return self._heard(scope, {group: self._read(answer) for group, answer in answers.items()})
+            futures = request(self._client, seconds)
+        except KafkaException as error:
+            raise self._translated(error.args[0]) from error
+        answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
+        self._client.poll(0)  # hands librdkafka's log lines and complaints to their callbacks
+        return {key: self._value(answer) for key, answer in zip(futures, answers, strict=True)}
 
     def _patience(self, scope: Hashable) -> float:
         """Return how many seconds to wait for an answer; raise if nobody is to be asked now."""

@@ -97,6 +97,7 @@ class Groups:
 
     async def _offsets(self, wanted: list[TopicPartition], spec: OffsetSpec) -> dict[Partition, Any]:
         results = await self._brokers.call(
+            "list_offsets",
             lambda client, seconds: client.list_offsets(dict.fromkeys(wanted, spec), request_timeout=seconds),
             scope=tuple({partition.topic: None for partition in wanted}),
         )

@@ -54,6 +54,7 @@ class Topics:
             for step in steps
         ]
         results = await self._brokers.call(
+            "create_topics",
             lambda client, seconds: client.create_topics(
                 new, request_timeout=seconds, operation_timeout=seconds
             ),
@@ -67,6 +68,7 @@ class Topics:
         """Add partitions; return what went wrong, by topic."""
         new = [NewPartitions(step.name, step.partitions) for step in steps]
         results = await self._brokers.call(
+            "create_partitions",
             lambda client, seconds: client.create_partitions(
                 new, request_timeout=seconds, operation_timeout=seconds
             ),
@@ -81,6 +83,7 @@ class Topics:
             for step in steps
         ]
         results = await self._brokers.call(
+            "incremental_alter_configs",
             lambda client, seconds: client.incremental_alter_configs(changes, request_timeout=seconds),
             scope=CONTROLLER,
         )
@@ -95,6 +98,7 @@ class Topics:
         if not doomed:
             return {}
         results = await self._brokers.call(
+            "delete_topics",
             lambda client, seconds: client.delete_topics(
                 doomed, request_timeout=seconds, operation_timeout=seconds
             ),
@@ -111,7 +115,7 @@ class Topics:
         if not wanted.topic_names:
             return {}
         results = await self._brokers.call(
-            lambda client, seconds: client.describe_topics(wanted, request_timeout=seconds)
+            "describe_topics", lambda client, seconds: client.describe_topics(wanted, request_timeout=seconds)
         )
         return _present(results)
 
@@ -121,7 +125,8 @@ class Topics:
             return {}
         wanted = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         results = await self._brokers.call(
-            lambda client, seconds: client.describe_configs(wanted, request_timeout=seconds)
+            "describe_configs",
+            lambda client, seconds: client.describe_configs(wanted, request_timeout=seconds),
         )
         return _present({resource.name: result for resource, result in results.items()})
 

@@ -37,7 +37,7 @@ def answered(value: object) -> Future[Any]:
 
 def call(**answers: object) -> dict[str, Any]:
     """Make a call that Kafka answers as given, by key."""
-    return run(Brokers(NOWHERE).call(lambda _client, _seconds: futures(answers)))
+    return run(Brokers(NOWHERE).call("look", lambda _client, _seconds: futures(answers)))
 
 
 def futures(answers: dict[str, object]) -> dict[str, Future[Any]]:
@@ -88,7 +88,7 @@ def test_after_silence_calls_fail_at_once_for_a_while_and_then_try_for_less_long
                 return {"topic": answered(answer)}
 
             try:
-                await brokers.call(request)
+                await brokers.call("look", request)
             except KafkaUnreachable:
                 return False
             return True
@@ -111,12 +111,14 @@ def test_a_silent_coordinator_silences_nobody_else() -> None:
     async def story() -> None:
         brokers = Brokers(NOWHERE)
         with pytest.raises(KafkaUnreachable):
-            await brokers.call(lambda _client, _seconds: futures({"one": TIMED_OUT}), scope="one")
+            await brokers.call("look", lambda _client, _seconds: futures({"one": TIMED_OUT}), scope="one")
         with pytest.raises(KafkaUnreachable):
-            await brokers.call(lambda _client, _seconds: futures({"one": "value"}), scope="one")
+            await brokers.call("look", lambda _client, _seconds: futures({"one": "value"}), scope="one")
 
         for scope in ("other", CLUSTER):
-            answer = await brokers.call(lambda _client, _seconds: futures({"key": "value"}), scope=scope)
+            answer = await brokers.call(
+                "look", lambda _client, _seconds: futures({"key": "value"}), scope=scope
+            )
             assert answer == {"key": "value"}
 
     with capture_logs():
