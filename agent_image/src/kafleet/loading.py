@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import traceback
 import types
 import typing
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kafleet.agents import Agent, Context, Task, name_of
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from kafleet.lanes import Code
 
 _MOST_PARAMETERS = 2
+_IMPORTERS = frozenset({__file__, importlib.__file__})
 
 
 class Form(Enum):
@@ -68,7 +71,8 @@ def load_handlers(code: Code) -> Handlers:
         raise
     except (Exception, SystemExit) as error:
         raise InvalidAgent(
-            f"cannot import {module_name!r} of handler {code.handler!r}: {type(error).__name__}: {error}"
+            f"cannot import {module_name!r} of handler {code.handler!r}:"
+            f" {type(error).__name__}: {error}{_place(error, code.code_path)}"
         ) from error
     for attribute in path.split("."):
         try:
@@ -82,6 +86,22 @@ def load_handlers(code: Code) -> Handlers:
             f"handler {code.handler!r} is of type {type(found).__name__!r}, not an Agent; name the `Agent()`"
         )
     return handlers_of(found)
+
+
+def _place(error: BaseException, code_path: str | None) -> str:
+    """Where in the agent's own code, or else at all, an import failed; a syntax error says so itself."""
+    if isinstance(error, SyntaxError):
+        return ""
+    frames = [
+        (Path(frame.filename), frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and frame.filename not in _IMPORTERS
+    ]
+    own = [place for place in frames if code_path is not None and place[0].is_relative_to(code_path)]
+    if not frames:
+        return ""
+    path, line = (own or frames)[-1]
+    return f" ({path.name}, line {line})"
 
 
 def handlers_of(agent: Agent) -> Handlers:

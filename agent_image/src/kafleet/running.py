@@ -27,6 +27,7 @@ from kafleet.metrics import Metrics
 from kafleet.reading import Reader
 from kafleet.serving import Server
 from kafleet.statuses import Statuses
+from kafleet.terminations import TerminationLog
 from kafleet.writing import Writer
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from kafleet.loading import Handlers
 
 _TERMINATION_LOG = "/dev/termination-log"
+_CANNOT_GO_ON = 1
 _CANNOT_START = 2
 
 
@@ -65,31 +67,42 @@ def main() -> NoReturn:
     """Run until SIGTERM. Exit codes: 0 left in good order, 1 could not go on, 2 could not start."""
     settings = Settings.from_environment(os.environ)
     configure_logs(settings.log_level)
+    logger = structlog.get_logger()
+    last_words = TerminationLog(settings.termination_log, logger)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            code = runner.run(run(settings))
+            code = runner.run(run(settings, last_words))
         except StartError as error:
-            structlog.get_logger().error("agent cannot start", reason=str(error))
+            logger.exception("agent cannot start", reason=str(error), exc_info=error.__cause__)
+            last_words.note(error=str(error))
             code = _CANNOT_START
+        except Exception as error:
+            logger.exception("agent gives up", reason="internal error")
+            last_words.note(error=f"internal error: {error!r}")
+            code = _CANNOT_GO_ON
         # Everything is closed by now. A handler that cannot be stopped must not keep the process.
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, last_words: TerminationLog) -> int:
     """Run the agent until SIGTERM or SIGINT; returns the exit code. Raises StartError if it cannot start."""
     lane = read_lane(settings.lane_file)
+    last_words.note(group=lane.group)
     handlers = load_handlers(lane.agent)
-    return await Process(settings, lane, handlers).run()
+    return await Process(settings, lane, handlers, last_words).run()
 
 
 class Process:
     """The parts of one agent process, put together."""
 
-    def __init__(self, settings: Settings, lane: Lane, handlers: Handlers) -> None:
+    def __init__(
+        self, settings: Settings, lane: Lane, handlers: Handlers, last_words: TerminationLog
+    ) -> None:
         self._settings = settings
         self._lane = lane
+        self._last_words = last_words
         self._logger = structlog.get_logger().bind(group=lane.group)
         self._stop = asyncio.Event()
         self._failure: str | None = None
@@ -129,8 +142,11 @@ class Process:
             await self._dispatcher.drain(0)
         self._writer.stop()
         await self._server.stop()
-        self._logger.info("agent ends", code=0 if self._failure is None else 1)
-        return 0 if self._failure is None else 1
+        if self._failure is None:
+            self._last_words.note(member=None)  # it has left: nobody needs to remove it
+        code = 0 if self._failure is None else _CANNOT_GO_ON
+        self._logger.info("agent ends", code=code)
+        return code
 
     async def _leave(self) -> None:
         self._logger.info("agent stops, finishing what is in flight", in_flight=self._dispatcher.in_flight)
@@ -140,7 +156,9 @@ class Process:
 
     def _fail(self, reason: str) -> None:
         """End the process with a reason; the first one counts."""
-        self._failure = self._failure or reason
+        if self._failure is None:
+            self._failure = reason
+            self._last_words.note(error=reason)
         self._dispatcher.cancel()
         self._stop.set()
 
@@ -151,9 +169,4 @@ class Process:
     def _joined(self, member_id: str) -> None:
         """Leave the member id where the operator finds it, however this process ends."""
         self._logger.info("group joined", member_id=member_id)
-        path = self._settings.termination_log
-        if path is not None:
-            try:
-                path.write_text(member_id)
-            except OSError as error:
-                self._logger.warning("cannot write the termination log", path=str(path), error=str(error))
+        self._last_words.note(member=member_id)

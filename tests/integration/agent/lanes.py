@@ -96,6 +96,12 @@ class Worker(Process):
         }
         super().__init__(name, [sys.executable, "-m", "kafleet"], folder, environment)
 
+    @property
+    def member(self) -> str | None:
+        """The member id in the termination log, where the operator looks for it."""
+        member: str | None = json.loads(self.termination_log.read_text())["member"]
+        return member
+
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the lines logged so far with that text."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []

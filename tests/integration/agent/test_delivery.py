@@ -300,7 +300,7 @@ def test_a_worker_without_partitions_is_ready_and_names_itself(
         for worker in workers:
             worker.await_ready()
         counts = [len(worker.get("status")[1]["partitions"]) for worker in workers]
-        members = {worker.termination_log.read_text() for worker in workers}
+        members = {worker.member for worker in workers}
         eventually(lambda: lane.members() == members)
     finally:
         for worker in workers:
@@ -334,7 +334,7 @@ def test_the_status_of_a_working_agent_fits_the_contract(lane: KafkaLane) -> Non
 
     status = worker.get("status")[1]
     STATUS_SCHEMA.validate(status)
-    assert status["memberId"] == worker.termination_log.read_text()
+    assert status["memberId"] == worker.member
     assert status["inFlight"] == 4
     assert "kafleet_in_flight_records 4.0" in worker.get("metrics")[1]
 
