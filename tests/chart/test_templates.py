@@ -159,9 +159,10 @@ def test_every_probe_asks_the_operator_how_it_is(helm: Helm) -> None:
     container = container_of(helm, REQUIRED)
     (port,) = container["ports"]
 
-    assert str(port["containerPort"]) == environment_of(helm, REQUIRED)["KAFLEET_HEALTH_PORT"]
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+    assert str(port["containerPort"]) == environment_of(helm, REQUIRED)["KAFLEET_HTTP_PORT"]
+    paths = {"startupProbe": "/healthz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
+    for probe, path in paths.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
 
 
 def test_crds_are_the_generated_ones_kept_on_uninstall(helm: Helm) -> None:

@@ -98,7 +98,7 @@ def operator_of(cluster: Cluster) -> Process:
     kubeconfig = cluster.home / "operator.kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(config))
     environment = {variable["name"]: variable.get("value", "") for variable in container["env"]}
-    environment |= {"KUBECONFIG": str(kubeconfig), "KAFLEET_HEALTH_PORT": str(*free_ports(1))}
+    environment |= {"KUBECONFIG": str(kubeconfig), "KAFLEET_HTTP_PORT": str(*free_ports(1))}
     return Process("operator", [sys.executable, "-m", "kafleet_operator"], cluster.home, environment)
 
 

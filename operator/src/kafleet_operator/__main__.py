@@ -17,6 +17,7 @@ from kafleet_operator.effects.views import TYPES
 from kafleet_operator.errors import KafleetError
 from kafleet_operator.logs import configure_logs
 from kafleet_operator.reconciling import Reconciler
+from kafleet_operator.serving import served
 from kafleet_operator.settings import InvalidSetting, Settings, read_settings
 
 
@@ -25,23 +26,23 @@ async def run(settings: Settings) -> None:
     api = await connect()
     reconciler = Reconciler(settings, api, connector())
     try:
-        await kopf.operator(
-            registry=handlers.registry,
-            settings=_kopf_settings(),
-            memo=kopf.Memo(reconciler=reconciler),
-            standalone=True,
-            # Meant for peers, of which there are none; kopf's guess fails for a user without a passwd entry.
-            identity=cast("Any", "kafleet"),
-            clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
-            liveness_endpoint=f"http://{_health_host()}:{settings.health_port}/healthz",
-        )
+        async with served(_host(), settings.http_port, ills=reconciler.ills, lacks=reconciler.lacks):
+            await kopf.operator(
+                registry=handlers.registry,
+                settings=_kopf_settings(),
+                memo=kopf.Memo(reconciler=reconciler),
+                standalone=True,
+                # For peers, of which there are none; kopf's guess fails for a user without a passwd entry.
+                identity=cast("Any", "kafleet"),
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+            )
     finally:
         await api.close()
 
 
-def _health_host() -> str:
-    """Return where to be asked for health: in a pod by the kubelet, elsewhere by this machine only."""
+def _host() -> str:
+    """Return where to be asked: in a pod by the kubelet and Prometheus, elsewhere by this machine only."""
     return "0.0.0.0" if "KUBERNETES_SERVICE_HOST" in os.environ else "127.0.0.1"  # noqa: S104  pods have one address
 
 

@@ -44,11 +44,3 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's own 
 def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf's own arguments
     """Look where `api_server.connect` looks."""
     return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
-
-
-@kopf.on.probe(registry=registry)
-async def is_alive(memo: kopf.Memo, **_: Any) -> bool:  # noqa: ANN401 - kopf's own arguments
-    """Fail by PermanentError: kopf answers any other exception not at all."""
-    if memo.reconciler.is_stuck():
-        raise kopf.PermanentError("reconciles are waiting and none finishes")
-    return True

@@ -11,8 +11,8 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
-# These say for every watch event and every health probe that it came.
-CHATTY: Final = ("kopf.objects", "kopf.activities.probe", "aiohttp.access")
+# These say for every watch event that it came.
+CHATTY: Final = ("kopf.objects",)
 
 
 def configure_logs(level: str) -> None:

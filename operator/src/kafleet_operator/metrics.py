@@ -67,3 +67,9 @@ KAFKA_REQUESTS: Final = Timings(
     "operation",
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+LOOP_DELAY: Final = Histogram(
+    "kafleet_operator_event_loop_delay_seconds",
+    "How late the event loop woke what was due",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -89,6 +90,7 @@ class Reconciler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy_since: dict[Key, float] = {}
         self._finished_at = 0.0
+        self._is_listed = False
 
     async def start(self) -> None:
         """Wait until everything was listed once, then reconcile in the background."""
@@ -96,6 +98,7 @@ class Reconciler:
         while not await self._list_all():
             failures += 1
             await asyncio.sleep(_backoff(failures))
+        self._is_listed = True
         self._spawn(self._list_forever())
 
     async def stop(self) -> None:
@@ -109,12 +112,15 @@ class Reconciler:
         for key in self._view.drop(body) if change == "DELETED" else self._view.put(body):
             self._wake(key)
 
-    def is_stuck(self) -> bool:
-        """Tell whether reconciles are waiting and none has finished for `STUCK_SECONDS`."""
-        if not self._busy_since:
-            return False
-        since = max(self._finished_at, min(self._busy_since.values()))
-        return asyncio.get_running_loop().time() - since > STUCK_SECONDS
+    def ills(self) -> str:
+        """Say if reconciles are waiting and none has finished for `STUCK_SECONDS`; empty if all is well."""
+        since = max(self._finished_at, min(self._busy_since.values(), default=math.inf))
+        is_stuck = asyncio.get_running_loop().time() - since > STUCK_SECONDS
+        return "reconciles are waiting and none finishes" if is_stuck else ""
+
+    def lacks(self) -> str:
+        """Say if edits are not acted on yet; empty once everything was listed."""
+        return "" if self._is_listed else "what there is was not listed yet"
 
     def _wake(self, key: Key) -> None:
         if key in self._wakes:

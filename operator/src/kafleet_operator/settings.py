@@ -32,7 +32,7 @@ class Settings:
     resync_seconds: float = 300.0
     observe_seconds: float = 5.0
     log_level: str = "info"
-    health_port: int = 8080
+    http_port: int = 8080
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -49,7 +49,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         resync_seconds=_number(environment, "KAFLEET_RESYNC_SECONDS", 300, at_least=1, at_most=86_400),
         observe_seconds=_number(environment, "KAFLEET_OBSERVE_SECONDS", 5, at_least=0.1, at_most=3_600),
         log_level=_one_of(environment, "KAFLEET_LOG_LEVEL", "info", LOG_LEVELS),
-        health_port=int(_number(environment, "KAFLEET_HEALTH_PORT", 8080, at_least=1, at_most=65_535)),
+        http_port=int(_number(environment, "KAFLEET_HTTP_PORT", 8080, at_least=1, at_most=65_535)),
     )
 
 

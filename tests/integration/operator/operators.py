@@ -61,7 +61,7 @@ class Operator:
                 "KAFLEET_AGENT_IMAGE": "registry.test/agent:1",
                 "KAFLEET_OBSERVE_SECONDS": "0.5",
                 "KAFLEET_RESYNC_SECONDS": "5",
-                "KAFLEET_HEALTH_PORT": str(self._port),
+                "KAFLEET_HTTP_PORT": str(self._port),
             },
         )
 

@@ -26,7 +26,7 @@ def test_every_variable_is_read() -> None:
         "KAFLEET_RESYNC_SECONDS": "60",
         "KAFLEET_OBSERVE_SECONDS": "0.5",
         "KAFLEET_LOG_LEVEL": "debug",
-        "KAFLEET_HEALTH_PORT": "9999",
+        "KAFLEET_HTTP_PORT": "9999",
     }
 
     assert read_settings(environment) == Settings(
@@ -37,7 +37,7 @@ def test_every_variable_is_read() -> None:
         resync_seconds=60,
         observe_seconds=0.5,
         log_level="debug",
-        health_port=9999,
+        http_port=9999,
     )
 
 
@@ -51,7 +51,7 @@ def test_every_variable_is_read() -> None:
         ("KAFLEET_RESYNC_SECONDS", "0", "use a number from 1 to 86400"),
         ("KAFLEET_OBSERVE_SECONDS", "nan", "use a number from 0.1 to 3600"),
         ("KAFLEET_OBSERVE_SECONDS", "5s", "use a number"),
-        ("KAFLEET_HEALTH_PORT", "70000", "use a number from 1 to 65535"),
+        ("KAFLEET_HTTP_PORT", "70000", "use a number from 1 to 65535"),
     ],
 )
 def test_a_wrong_value_is_named_with_the_way_out(name: str, value: str, words: str) -> None:
