@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Helm:
 
     path: Path
     home: Path
+    _printed: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, values: Json | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, with `values` on its standard input as `--values -`."""
@@ -58,9 +60,12 @@ class Helm:
 
     def template(self, values: Json, *, release: str = "kafleet") -> Rendered:
         """Render the chart into namespace kafleet-system; fails the test with Helm's words."""
-        done = self.run("template", release, str(CHART), "--namespace", "kafleet-system", values=values)
-        assert done.returncode == 0, done.stderr
-        return Rendered([item for item in yaml.safe_load_all(done.stdout) if item])
+        wish = json.dumps([release, values])
+        if wish not in self._printed:
+            done = self.run("template", release, str(CHART), "--namespace", "kafleet-system", values=values)
+            assert done.returncode == 0, done.stderr
+            self._printed[wish] = done.stdout
+        return Rendered([item for item in yaml.load_all(self._printed[wish], yaml.CSafeLoader) if item])
 
     def refusal(self, values: Json) -> str:
         """Return Helm's words about values that must not render."""

@@ -22,6 +22,12 @@ EVERYTHING: Json = NAMESPACED | {
     "affinity": {"nodeAffinity": {}},
     "podAnnotations": {"team": "platform"},
     "podLabels": {"team": "platform"},
+    "commonLabels": {"cost": "platform"},
+    "priorityClassName": "system-cluster-critical",
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraVolumes": [{"name": "authorities", "configMap": {"name": "authorities"}}],
+    "extraVolumeMounts": [{"name": "authorities", "mountPath": "/etc/ssl/private", "readOnly": True}],
+    "networkPolicy": {"enabled": True, "ingressFrom": [{"namespaceSelector": {}}]},
     "serviceAccount": {"create": True, "name": "robot", "annotations": {"role": "kafka"}},
     "crds": {"install": False},
     "nameOverride": "fleets",
@@ -84,6 +90,14 @@ def test_missing_value_is_refused_with_the_way_out(helm: Helm, missing: str, mes
         ({"imagePullSecrets": ["registry"]}, "/imagePullSecrets/0"),
         ({"serviceAccount": {"create": "yes"}}, "/serviceAccount/create"),
         ({"crds": {"keep": True}}, "/crds"),
+        ({"image": {"tag": "a b"}}, "/image/tag"),
+        ({"image": {"digest": "sha256:0"}}, "/image/digest"),
+        ({"extraEnv": [{"name": "KAFLEET_LOG_LEVEL", "value": "debug"}]}, "/extraEnv/0/name"),
+        ({"tolerations": [{"key": "dedicated", "operator": "Sometimes"}]}, "/tolerations/0/operator"),
+        ({"affinity": {"nodes": {}}}, "/affinity"),
+        ({"podLabels": {"team": "a b"}}, "/podLabels/team"),
+        ({"networkPolicy": {"apiServerPorts": []}}, "/networkPolicy/apiServerPorts"),
+        ({"rbac": {"secretNamespaces": ["*"]}}, "/rbac/secretNamespaces/0"),
     ],
 )
 def test_value_outside_the_schema_is_refused_by_its_path(helm: Helm, wrong: Json, path: str) -> None:
@@ -115,8 +129,58 @@ def test_pod_is_restricted(helm: Helm, values: Json) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
     assert all("hostPort" not in port for port in container["ports"])
+
+
+def test_user_ids_can_be_left_to_the_cluster(helm: Helm) -> None:
+    """OpenShift refuses pods that choose their own."""
+    ids = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"))
+
+    assert pod_of(helm, REQUIRED | {"podSecurityContext": ids})["spec"]["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def test_image_can_be_pinned_by_digest(helm: Helm) -> None:
+    digest = f"sha256:{'a' * 64}"
+    values = REQUIRED | {name: {"repository": "a/b", "digest": digest} for name in ("image", "agentImage")}
+
+    assert container_of(helm, values)["image"] == f"a/b@{digest}"
+    assert environment_of(helm, values)["KAFLEET_AGENT_IMAGE"] == f"a/b@{digest}"
+
+
+def test_operator_talks_to_nobody_else_by_its_network_policy(helm: Helm) -> None:
+    values = REQUIRED | {
+        "kafka": {"bootstrapServers": "a:9092,[fd00::1]:9093,b:9092"},
+        "networkPolicy": {"enabled": True, "extraEgress": [{"ports": [{"port": 9999}]}]},
+    }
+    rendered = helm.template(values)
+    policy, deployment = rendered.one("NetworkPolicy")["spec"], rendered.one("Deployment")["spec"]
+    (container,) = deployment["template"]["spec"]["containers"]
+
+    assert policy["podSelector"] == deployment["selector"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    (ingress,) = policy["ingress"]
+    assert "from" not in ingress
+    assert {port["port"] for port in ingress["ports"]} <= {port["name"] for port in container["ports"]}
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [
+        *(53, 53),
+        *(443, 6443),
+        *(9092, 9093),
+        9999,
+    ]
+    assert all("to" not in rule for rule in policy["egress"])
+    assert helm.template(REQUIRED).of("NetworkPolicy") == []
+
+
+def test_common_labels_are_on_everything_and_replace_none_of_the_charts(helm: Helm) -> None:
+    labels = {"cost": "platform", "app.kubernetes.io/managed-by": "nobody"}
+
+    for item in helm.template(REQUIRED | {"commonLabels": labels}).objects:
+        assert item["metadata"]["labels"]["cost"] == "platform"
+        assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
 
 
 def test_never_two_operators_at_once(helm: Helm) -> None:
@@ -208,7 +272,7 @@ def test_names_follow_the_release(helm: Helm, release: str, values: Json, name: 
 
     assert rendered.one("Deployment")["metadata"]["name"] == name
     assert rendered.one("ServiceAccount")["metadata"]["name"] == name
-    assert rendered.one("ClusterRole")["metadata"]["name"] == f"kafleet-system:{name}"
+    assert rendered.one("ClusterRoleBinding")["metadata"]["name"] == f"kafleet-system:{name}"
 
 
 def test_every_object_says_what_it_belongs_to(helm: Helm) -> None:

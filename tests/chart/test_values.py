@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 README = CHART / "README.md"
+SCHEMA = CHART / "values.schema.json"
 VALUES = (CHART / "values.yaml").read_text()
 
 
@@ -45,6 +47,20 @@ def leaves(node: dict[str, Any], *parents: str) -> Iterator[tuple[str, Any]]:
             yield path, value
 
 
+# Objects of Kubernetes' own API, handed on as they are.
+KUBERNETES_CHECKS = {
+    "global",
+    "objects.items",
+    "namedObjects.items",
+    "podSecurityContext",
+    "securityContext",
+    "affinity.nodeAffinity",
+    "affinity.podAffinity",
+    "affinity.podAntiAffinity",
+    "extraEnv.items.valueFrom",
+}
+
+
 def table() -> str:
     comments = commented_values()
     rows = [
@@ -71,25 +87,87 @@ def test_readme_lists_every_value() -> None:
     assert README.read_text() == fresh
 
 
+def described(schema: Json) -> Json:
+    """Return the schema with the comments of values.yaml as its descriptions."""
+    comments = commented_values()
+    described: Json = json.loads(json.dumps(schema))
+    for path, node in nodes(described):
+        node["description"] = comments[path] or f"Values under {path}"
+    return described
+
+
+def nodes(schema: Json, *parents: str) -> Iterator[tuple[str, Json]]:
+    """Yield what the schema says about each value and block of values, by dotted path."""
+    blocks = commented_values()
+    for key, node in schema.get("properties", {}).items():
+        path = ".".join((*parents, key))
+        if path != "global":  # Helm's own
+            yield path, node
+        if not blocks.get(path):
+            yield from nodes(node, *parents, key)
+
+
+def test_schema_describes_every_value() -> None:
+    """`UPDATE=1 make chart` writes the descriptions anew."""
+    fresh = json.dumps(described(json.loads(SCHEMA.read_text())), indent=2, ensure_ascii=False) + "\n"
+    if os.environ.get("UPDATE"):
+        SCHEMA.write_text(fresh)
+
+    assert SCHEMA.read_text() == fresh
+
+
 def test_schema_knows_exactly_the_values() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
+    known = dict(nodes(json.loads(SCHEMA.read_text())))
 
-    def known(node: dict[str, Any], *parents: str) -> Iterator[str]:
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].removeprefix("#/$defs/")]
-        if "properties" not in node or ".".join(parents) in dict(leaves(yaml.safe_load(VALUES))):
-            yield ".".join(parents)
-            return
-        for key, child in node["properties"].items():
-            yield from known(child, *parents, key)
+    assert sorted(path for path in known if commented_values()[path]) == sorted(
+        dict(leaves(yaml.safe_load(VALUES)))
+    )
 
-    assert sorted({*known(schema)} - {"global"}) == sorted(dict(leaves(yaml.safe_load(VALUES))))
+
+def test_schema_bounds_everything() -> None:
+    """Also inside of lists and shared definitions; only what Kubernetes itself checks is left open."""
+    unbounded = []
+
+    def look(node: Json, place: str) -> None:
+        kind, bounds = node.get("type"), node.keys()
+        is_bound = {
+            "string": bounds & {"maxLength", "pattern"},
+            "array": "maxItems" in bounds and "items" in bounds,
+            "integer": {"minimum", "maximum"} <= bounds,
+            "object": "additionalProperties" in bounds or place[1:] in KUBERNETES_CHECKS,
+        }.get(kind if isinstance(kind, str) else "", True)
+        if not is_bound:
+            unbounded.append(place)
+        for key, child in {**node.get("properties", {}), **node.get("$defs", {})}.items():
+            look(child, f"{place}.{key}")
+        for key in ("items", "additionalProperties"):
+            if isinstance(node.get(key), dict):
+                look(node[key], f"{place}.{key}")
+
+    look(json.loads(SCHEMA.read_text()), "")
+
+    assert unbounded == []
 
 
 CHANGED: dict[str, Any] = {
     "image.repository": "other",
     "image.tag": "other",
     "image.pullPolicy": "Always",
+    "image.digest": f"sha256:{'0' * 64}",
+    "agentImage.digest": f"sha256:{'0' * 64}",
+    "rbac.secretNamespaces": ["other"],
+    "rbac.aggregateRoles": False,
+    "podSecurityContext": {"runAsUser": 1},
+    "securityContext": {"privileged": False},
+    "priorityClassName": "other",
+    "commonLabels": {"other": "other"},
+    "extraEnv": [{"name": "other"}],
+    "extraVolumes": [{"name": "other", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "other", "mountPath": "/other"}],
+    "networkPolicy.enabled": True,
+    "networkPolicy.ingressFrom": [{"namespaceSelector": {}}],
+    "networkPolicy.apiServerPorts": [1],
+    "networkPolicy.extraEgress": [{"ports": [{"port": 1}]}],
     "agentImage.repository": "other",
     "agentImage.tag": "other",
     "agentImage.pullPolicy": "Always",
@@ -120,11 +198,21 @@ def test_every_value_is_tried() -> None:
 
 @pytest.mark.parametrize("path", CHANGED)
 def test_value_has_an_effect(helm: Helm, path: str) -> None:
+    """Beside the switch of its block, where there is one."""
     *parents, leaf = path.split(".")
-    values: Json = {key: dict(value) for key, value in REQUIRED.items()}
-    target = values
-    for parent in parents:
-        target = target.setdefault(parent, {})
-    target[leaf] = CHANGED[path]
+    before, after = copy.deepcopy(REQUIRED), copy.deepcopy(REQUIRED)
+    for values in (before, after):
+        for count in range(1, len(parents) + 1):
+            switch = ".".join((*parents[:count], "enabled"))
+            if switch in CHANGED and path != switch:
+                block_in(values, parents[:count])["enabled"] = True
+    block_in(after, parents)[leaf] = CHANGED[path]
 
-    assert helm.template(values).objects != helm.template(REQUIRED).objects
+    assert helm.template(after).objects != helm.template(before).objects
+
+
+def block_in(values: Json, path: list[str]) -> Json:
+    """Return a block of values, made if it is not there."""
+    for key in path:
+        values = values.setdefault(key, {})
+    return values

@@ -17,6 +17,10 @@
 {{- printf "%s:%s" .Release.Namespace (include "kafleet.fullname" .) -}}
 {{- end -}}
 
+{{- define "kafleet.secretsRoleName" -}}
+{{- printf "%s:secrets" (include "kafleet.roleName" .) -}}
+{{- end -}}
+
 {{- define "kafleet.serviceAccountName" -}}
 {{- default (ternary (include "kafleet.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end -}}
@@ -27,15 +31,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "kafleet.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "kafleet.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/component: operator
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- $own := dict
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/component" "operator"
+  "app.kubernetes.io/managed-by" .Release.Service
+-}}
+{{- merge $own (include "kafleet.selectorLabels" . | fromYaml) .Values.commonLabels | toYaml -}}
 {{- end -}}
 
 {{- /* An image reference; takes a dict of the root context, the image's values and their name. */ -}}
 {{- define "kafleet.image" -}}
 {{- $missing := printf "%s.repository is required: no image is published yet; build and push one and name it, as docs/getting-started.md says" .name -}}
-{{- printf "%s:%s" (required $missing .image.repository) (default .root.Chart.AppVersion .image.tag) -}}
+{{- $repository := required $missing .image.repository -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) -}}
+{{- end -}}
 {{- end -}}

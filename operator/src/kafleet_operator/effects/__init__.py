@@ -12,6 +12,7 @@ Rights it needs, in the namespaces it serves; the chart grants exactly these:
 | (core) | serviceaccounts | get list watch create patch delete | a lane's identity |
 | (core) | pods | list watch | whether agents run |
 | events.k8s.io | events | create | one Event a transition |
+| (core) | secrets | get | those that a resource's spec names; never in the whole cluster |
 
-Nothing is needed for secrets, namespaces, leases or custom resource definitions.
+Nothing is needed for namespaces, leases or custom resource definitions.
 """
