@@ -10,11 +10,12 @@ from kafleet_operator.api.blocks import (
     AgentSpec,
     Block,
     Connection,
-    DeliverySpec,
-    TopicSpec,
+    are_durations,
     rule,
     rules,
 )
+from kafleet_operator.api.delivery import SHRINKS, DeliverySpec, backoff_rule, in_force
+from kafleet_operator.api.topics import TopicSpec
 from kafleet_operator.errors import InvalidSpec
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ class Workers(Block):
     )
 
 
+def _outlasts(timeout: str) -> str:
+    retention = "self.tasks.config['retention.ms']"
+    return (
+        f"(!{retention}.matches('^[0-9]{{1,12}}$') || !({are_durations(timeout)}) "
+        f"|| duration({retention} + 'ms') >= duration({timeout}))"
+    )
+
+
 class AgentGroupSpec(Block):
     """How the group shall be; what is left out has a default."""
 
@@ -54,6 +63,18 @@ class AgentGroupSpec(Block):
                 "|| !self.tasks.config['cleanup.policy'].contains('compact')",
                 "tasks cannot be compacted: a task could vanish before it is done; remove cleanup.policy",
             ),
+            rule(
+                "!('cleanup.policy' in self.deadLetters.config) "
+                "|| !self.deadLetters.config['cleanup.policy'].contains('compact')",
+                "deadLetters cannot be compacted: of each key only the last would stay, and none without a "
+                "key could be written; remove cleanup.policy",
+            ),
+            rule(
+                "!('retention.ms' in self.tasks.config) || " + in_force("workers", "taskTimeout", _outlasts),
+                "retention.ms of tasks is shorter than delivery.taskTimeout: a task could vanish while it is "
+                "worked on; raise it",
+            ),
+            backoff_rule("workers"),
             rule(
                 "(self.tasks.topic == '' || self.tasks.topic != self.results.topic)"
                 " && (self.tasks.topic == '' || self.tasks.topic != self.deadLetters.topic)"
@@ -94,6 +115,13 @@ class AgentGroupSpec(Block):
             raise ValueError(
                 "tasks cannot be compacted: a task could vanish before it is done; remove cleanup.policy"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _backs_off(self) -> Self:
+        backoff = self.delivery.overridden_by(self.workers.delivery).backoff
+        if backoff.initial > backoff.max:
+            raise ValueError(SHRINKS)
         return self
 
 

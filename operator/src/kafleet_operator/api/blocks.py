@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import (
     AfterValidator,
@@ -11,24 +12,30 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     JsonValue,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
+
+# At most six digits, so that no duration is too long for the API server's arithmetic.
+_DURATION = r"([0-9]{1,6}(?:\.[0-9]{1,3})?)(ms|s|m|h)"
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-MAX_TASK_TIMEOUT = 23 * 3600.0  # librdkafka refuses to poll more rarely than once a day
 
 
 def seconds_in(duration: object) -> float:
     """Read a duration like `500ms`, `30s`, `5m` or `1h` as seconds; ValueError says how to write one."""
-    match = _DURATION.fullmatch(duration) if isinstance(duration, str) else None
+    match = re.fullmatch(_DURATION, duration) if isinstance(duration, str) else None
     if match is None:
-        raise ValueError("not a duration; write a number and a unit, like 500ms, 30s, 5m or 1h")
+        raise ValueError(DURATION_RULE["message"])
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -52,10 +59,25 @@ def rules(*each: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return {"x-kubernetes-validations": list(each)}
 
 
+def are_durations(*fields: str) -> str:
+    """Return the CEL expression that fields can be compared as durations; what they are not, they say."""
+    return " && ".join(f"{field}.matches(r'^{_DURATION}$')" for field in fields)
+
+
+DURATION_RULE = rule(
+    are_durations("self"), "not a duration; write a number and a unit, like 500ms, 30s, 5m or 1h"
+)
+
+
+def duration_rules(expression: str, message: str) -> dict[str, JsonValue]:
+    """Return the rules of a duration field that has bounds; they stand in for those of `Duration`."""
+    return rules(DURATION_RULE, rule(f"!({are_durations('self')}) || ({expression})", message))
+
+
 Duration = Annotated[
     float,
     BeforeValidator(seconds_in),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "maxLength": 16}),
+    WithJsonSchema({"type": "string", "maxLength": 16, **rules(DURATION_RULE)}),
 ]
 Quantity = Annotated[
     int | str,
@@ -69,9 +91,54 @@ Quantity = Annotated[
         }
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string that matches a pattern from end to end; `words` tell the user how to write it.
+
+    A rule instead of the schema's keyword `pattern`, of which users would read the regular expression.
+    """
+
+    pattern: str
+    words: str
+    max_length: int = 253
+
+    def __get_pydantic_core_schema__(
+        self, source: type[str], handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, _schema: core_schema.CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        expression = f"self.matches(r'^({self.pattern})$')"
+        return {"type": "string", "maxLength": self.max_length, **rules(rule(expression, self.words))}
+
+    def _check(self, value: str) -> str:
+        if len(value) > self.max_length or re.fullmatch(self.pattern, value) is None:
+            raise ValueError(self.words)
+        return value
+
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 ObjectName = Annotated[
-    str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    str,
+    Text(
+        rf"{_LABEL}(\.{_LABEL})*",
+        "not the name of an object; write it in lower-case letters, digits, dashes and dots, without "
+        "a namespace",
+    ),
 ]
+DataKey = Annotated[
+    str, Text("[-._a-zA-Z0-9]+", "not a key; write it in letters, digits, dashes, dots and underscores")
+]
+_PATH = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+_PART = "[a-z0-9]+([._-]+[a-z0-9]+)*"
+_IMAGE = (
+    rf"(([a-zA-Z0-9.-]+(:[0-9]+)?/)?{_PART}(/{_PART})*"
+    "(:[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127})?(@[a-z0-9]+:[a-f0-9]{32,128})?)?"
+)
 _ANY_OBJECT = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 AnyObject = Annotated[dict[str, JsonValue], WithJsonSchema({**_ANY_OBJECT, "maxProperties": 256})]
 
@@ -97,6 +164,70 @@ class Code(Block):
     )
 
 
+class ConfigMapKey(Block):
+    """One key of a ConfigMap of this namespace."""
+
+    name: ObjectName = Field(description="Name of the ConfigMap")
+    key: DataKey = Field(description="Key in it")
+    optional: bool | None = Field(default=None, description="true: agents also start without it")
+
+
+class SecretKey(Block):
+    """One key of a Secret of this namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret")
+    key: DataKey = Field(description="Key in it")
+    optional: bool | None = Field(default=None, description="true: agents also start without it")
+
+
+class PodField(Block):
+    """A field of the agent's own pod."""
+
+    api_version: str | None = Field(default=None, max_length=64, description="Version of the path; v1")
+    field_path: str = Field(max_length=253, description="Path of the field, like metadata.name")
+
+
+class ContainerResource(Block):
+    """A limit or request of the agent's own container."""
+
+    container_name: str | None = Field(
+        default=None, max_length=63, description="Container; the agent's own if left out"
+    )
+    resource: str = Field(max_length=253, description="Resource, like limits.memory")
+    divisor: Quantity | None = Field(default=None, description="Unit to count in, like 1Mi")
+
+
+class EnvVarSource(Block):
+    """Where the value of an environment variable comes from; one of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "[has(self.configMapKeyRef), has(self.secretKeyRef), has(self.fieldRef), "
+                "has(self.resourceFieldRef)].filter(given, given).size() == 1",
+                "valueFrom names exactly one source: configMapKeyRef, secretKeyRef, fieldRef or "
+                "resourceFieldRef; keep one",
+            )
+        )
+    )
+
+    config_map_key_ref: ConfigMapKey | None = Field(default=None, description="A key of a ConfigMap")
+    secret_key_ref: SecretKey | None = Field(default=None, description="A key of a Secret")
+    field_ref: PodField | None = Field(default=None, description="A field of the pod")
+    resource_field_ref: ContainerResource | None = Field(
+        default=None, description="A limit or request of the container"
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError(
+                "valueFrom names exactly one source: configMapKeyRef, secretKeyRef, fieldRef or "
+                "resourceFieldRef; keep one"
+            )
+        return self
+
+
 class EnvVar(Block):
     """One environment variable, as in a container."""
 
@@ -113,16 +244,17 @@ class EnvVar(Block):
         )
     )
 
-    name: str = Field(
-        min_length=1,
-        max_length=256,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$",
-        description="Name of the variable",
-    )
+    name: Annotated[
+        str,
+        Text(
+            "[A-Za-z_][A-Za-z0-9_.-]*",
+            "not the name of a variable; begin with a letter or _, go on with letters, digits, _, - and dots",
+            256,
+        ),
+    ] = Field(description="Name of the variable")
     value: str | None = Field(default=None, max_length=32768, description="Value of the variable")
-    value_from: AnyObject | None = Field(
-        default=None,
-        description="Source of the value, as in a container: secretKeyRef, configMapKeyRef, fieldRef, …",
+    value_from: EnvVarSource | None = Field(
+        default=None, description="Source of the value, as in a container, in place of `value`"
     )
 
     @model_validator(mode="after")
@@ -134,8 +266,62 @@ class EnvVar(Block):
         return self
 
 
+class WholeObject(Block):
+    """A ConfigMap or Secret of this namespace, all keys of it."""
+
+    name: ObjectName = Field(description="Name of the object")
+    optional: bool | None = Field(default=None, description="true: agents also start without it")
+
+
+class EnvFrom(Block):
+    """A ConfigMap or a Secret whose keys become environment variables."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.configMapRef) != has(self.secretRef)",
+                "each of envFrom names one object: configMapRef or secretRef; keep one",
+            )
+        )
+    )
+
+    prefix: str | None = Field(
+        default=None, max_length=253, description="What the names of the variables begin with"
+    )
+    config_map_ref: WholeObject | None = Field(default=None, description="The ConfigMap")
+    secret_ref: WholeObject | None = Field(default=None, description="The Secret")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.config_map_ref is None) == (self.secret_ref is None):
+            raise ValueError("each of envFrom names one object: configMapRef or secretRef; keep one")
+        return self
+
+
+def _resource_names_rule(field: str) -> dict[str, JsonValue]:
+    return rule(
+        f"!has(self.{field}) || self.{field}.all(name, name in ['cpu', 'memory', 'ephemeral-storage'] "
+        "|| name.startsWith('hugepages-') || name.contains('/'))",
+        f"{field} has a resource that Kubernetes does not know; it knows cpu, memory, ephemeral-storage, and "
+        "those with a domain",
+    )
+
+
 class Resources(Block):
     """What an agent's container needs and may use, as in a container."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            _resource_names_rule("limits"),
+            _resource_names_rule("requests"),
+            rule(
+                "!has(self.limits) || !has(self.requests) || self.requests.all(name, !(name in self.limits) "
+                "|| quantity(string(self.requests[name])).compareTo("
+                "quantity(string(self.limits[name]))) <= 0)",
+                "a request is more than its limit; lower it, or raise the limit",
+            ),
+        )
+    )
 
     limits: dict[str, Quantity] | None = Field(
         default=None, max_length=16, description="The most a container may use, like memory: 512Mi"
@@ -148,16 +334,12 @@ class Resources(Block):
 class AgentSpec(Block):
     """What runs in a lane's pods."""
 
-    handler: str = Field(
-        max_length=253,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$",
-        description="The Agent to load, as module:attribute, from the image or from `code`",
-    )
-    image: str = Field(
-        default="",
-        max_length=1024,
-        description="Image to run; empty for the one the operator was installed with",
-    )
+    handler: Annotated[
+        str, Text(rf"{_PATH}:{_PATH}", "not an agent; write module:attribute, like triage:agent")
+    ] = Field(description="The Agent to load, as module:attribute, from the image or from `code`")
+    image: Annotated[
+        str, Text(_IMAGE, "not an image; write it like registry.example/team/triage:1.0", 1024)
+    ] = Field(default="", description="Image to run; empty for the one the operator was installed with")
     code: Code | None = Field(default=None, description="Python code to mount beside what the image holds")
     config: AnyObject = Field(
         default={}, description="Free JSON, handed to the handler as ctx.config; never put a secret here"
@@ -168,7 +350,7 @@ class AgentSpec(Block):
         description="Environment variables of the container; secrets come this way",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
-    env_from: tuple[AnyObject, ...] = Field(
+    env_from: tuple[EnvFrom, ...] = Field(
         default=(),
         max_length=32,
         description="ConfigMaps and Secrets whose keys become environment variables, as in a container",
@@ -184,159 +366,6 @@ class AgentSpec(Block):
         if len({variable.name for variable in env}) < len(env):
             raise ValueError("a variable is given twice; keep one of them")
         return env
-
-
-class TopicSpec(Block):
-    """One topic of a fleet."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("self.managed || self.topic != ''", "managed: false needs the name of the topic; set topic"),
-            rule(
-                "self.topic == oldSelf.topic",
-                "a topic cannot be renamed, its records would stay behind; make a new resource",
-            ),
-            rule(
-                "!self.managed || !oldSelf.managed || self.partitions >= oldSelf.partitions",
-                "Kafka cannot take partitions away; keep partitions as they are",
-            ),
-            rule(
-                "!self.managed || !oldSelf.managed || self.partitions <= oldSelf.partitions"
-                " || self.onGrowth == 'Reorder'",
-                "more partitions move keys to other partitions, so that records of one key can overtake each "
-                "other; set onGrowth: Reorder to allow it",
-            ),
-        )
-    )
-
-    topic: str = Field(
-        default="",
-        max_length=249,
-        pattern=r"^[a-zA-Z0-9._-]*$",
-        description="Name of the topic; empty for <namespace>.<resource>.<role>",
-    )
-    partitions: int = Field(
-        default=12, ge=1, le=10000, description="How many partitions; the most agents that can share the work"
-    )
-    replication_factor: int = Field(
-        default=-1,
-        ge=-1,
-        le=100,
-        description="Copies of each partition; -1 for the broker's default",
-        json_schema_extra=rules(rule("self != 0", "give at least one copy, or -1 for the broker's default")),
-    )
-    config: dict[str, Annotated[str, Field(max_length=4096)]] = Field(
-        default={},
-        max_length=64,
-        description='Configuration overrides, like retention.ms: "604800000"; what is removed from here is '
-        "reset to the broker's default",
-    )
-    managed: bool = Field(
-        default=True,
-        description="false: the topic is somebody else's, say another fleet's results; it is used, and never "
-        "created, changed or deleted",
-    )
-    on_growth: Literal["Refuse", "Reorder"] = Field(
-        default="Refuse",
-        description="Whether partitions may be added, which moves keys to others: Refuse or Reorder",
-    )
-
-    @model_validator(mode="after")
-    def _has_name_if_foreign(self) -> Self:
-        if not self.managed and not self.topic:
-            raise ValueError("managed: false needs the name of the topic; set topic")
-        if self.replication_factor == 0:
-            raise ValueError("replicationFactor must be at least 1, or -1 for the broker's default")
-        return self
-
-
-class Backoff(Block):
-    """How long a failed record waits before it is tried again: doubling from `initial` up to `max`."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!has(self.initial) || !has(self.max) || duration(self.initial) <= duration(self.max)",
-                "backoff.initial is longer than backoff.max; shorten it",
-            )
-        )
-    )
-
-    initial: Duration = Field(
-        default="1s", validate_default=True, description="Wait before the second attempt"
-    )
-    max: Duration = Field(
-        default="60s", validate_default=True, description="Longest wait between two attempts"
-    )
-
-    @model_validator(mode="after")
-    def _is_ordered(self) -> Self:
-        # In an override, what is not given comes from elsewhere.
-        if self.model_fields_set == {"initial", "max"} and self.initial > self.max:
-            raise ValueError("backoff.initial is longer than backoff.max; shorten it")
-        return self
-
-
-class DeliverySpec(Block):
-    """How each record is treated."""
-
-    guarantee: Literal["AtLeastOnce"] = Field(
-        default="AtLeastOnce",
-        description="AtLeastOnce: no record is lost, and after a failure some are worked on again",
-    )
-    ordering: Literal["Key", "None"] = Field(
-        default="Key", description="Key: records of one key are worked on one after the other; None: no order"
-    )
-    concurrency: int = Field(
-        default=64, ge=1, le=100000, description="How many records one agent works on at the same time"
-    )
-    task_timeout: Duration = Field(
-        default="60s",
-        validate_default=True,
-        gt=0,
-        le=MAX_TASK_TIMEOUT,
-        description="Longest time of one attempt, at most 23h; what counts as stuck derives from it",
-        json_schema_extra=rules(
-            rule(
-                "duration(self) > duration('0s') && duration(self) <= duration('23h')",
-                "taskTimeout must be longer than 0s and at most 23h",
-            )
-        ),
-    )
-    max_attempts: int = Field(
-        default=5, ge=1, le=1000, description="How often a record is tried before it becomes a dead letter"
-    )
-    backoff: Backoff = Field(
-        default={},
-        validate_default=True,
-        description="How long a failed record waits before the next attempt",
-    )
-    drain_timeout: Duration = Field(
-        default="30s",
-        validate_default=True,
-        le=3600,
-        description="How long a partition that moves to another agent may finish its work, at most 1h",
-        json_schema_extra=rules(rule("duration(self) <= duration('1h')", "drainTimeout must be at most 1h")),
-    )
-    hop_limit: int = Field(
-        default=32,
-        ge=1,
-        le=1000,
-        description="How many records may cause each other in a row before one becomes a dead letter",
-    )
-    start_from: Literal["earliest", "latest"] = Field(
-        default="earliest", description="Where a group that never committed begins: earliest or latest"
-    )
-
-    def overridden_by(self, other: DeliverySpec | None) -> DeliverySpec:
-        """Return these rules with those that the other one really gives."""
-        if other is None:
-            return self
-        given = {name: getattr(other, name) for name in other.model_fields_set}
-        if "backoff" in given:
-            backoff = {name: getattr(other.backoff, name) for name in other.backoff.model_fields_set}
-            given["backoff"] = self.backoff.model_copy(update=backoff)
-        return self.model_copy(update=given)
 
 
 class Connection(Block):

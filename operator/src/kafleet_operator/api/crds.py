@@ -25,6 +25,13 @@ _NAME_RULE = rule(
 )
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes out what occurs twice, instead of referring to the first."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
 def crd_for(kind: Kind) -> dict[str, Any]:
     """Return the CustomResourceDefinition of a kind."""
     return {
@@ -52,7 +59,7 @@ def files() -> dict[str, str]:
     written = {}
     for kind in KINDS.values():
         crd = crd_for(kind)
-        text = yaml.safe_dump(crd, sort_keys=False, allow_unicode=True, width=110)
+        text = yaml.dump(crd, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
         written[f"crds/{crd['metadata']['name']}.yaml"] = _HEADER + text
         written[f"docs/reference/{kind.name.lower()}.md"] = reference_for(kind.name, _version(kind)["schema"])
     return written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from kafleet_operator.api.blocks import DURATION_RULE
 from kafleet_operator.api.conditions import CONDITIONS, REASONS
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _type(field: dict[str, Any]) -> str:
         return f"list of {_type(field['items'])}"
     if "additionalProperties" in field:
         return f"map of {_type(field['additionalProperties'])}"
-    if "ms|s|m|h" in field.get("pattern", ""):
+    if DURATION_RULE in field.get("x-kubernetes-validations", ()):
         return "duration"
     return "integer or string" if field.get("x-kubernetes-int-or-string") else str(field["type"])
 

@@ -10,7 +10,9 @@ from kafleet_operator.planning.fleets import Agent, Delivery, Fleet, Lane, Topic
 
 if TYPE_CHECKING:
     from kafleet_operator.api.agentgroups import AgentGroupSpec
-    from kafleet_operator.api.blocks import AgentSpec, DeliverySpec, TopicSpec
+    from kafleet_operator.api.blocks import AgentSpec
+    from kafleet_operator.api.delivery import DeliverySpec
+    from kafleet_operator.api.topics import TopicSpec
     from kafleet_operator.planning.fleets import Owner
 
 TASKS, RESULTS, DEAD_LETTERS = "tasks", "results", "dead-letters"
@@ -69,7 +71,7 @@ def _agent(spec: AgentSpec) -> Agent:
         code_config_map=spec.code.config_map if spec.code else None,
         config=spec.config,
         env=tuple(variable.model_dump(by_alias=True, exclude_none=True) for variable in spec.env),
-        env_from=spec.env_from,
+        env_from=tuple(source.model_dump(by_alias=True, exclude_none=True) for source in spec.env_from),
         resources=spec.resources.model_dump(by_alias=True, exclude_none=True),
     )
 
