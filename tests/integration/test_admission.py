@@ -11,7 +11,8 @@ from integration.servers import eventually
 from kubernetes.client import ApiClient, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
-from unit.operator.api.examples import INVALID, VALID, spec
+from unit.operator.api.examples import VALID, spec
+from unit.operator.api.refusals import INVALID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

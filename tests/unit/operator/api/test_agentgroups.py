@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from unit.operator.api.examples import INVALID, VALID, Spec, spec
+from unit.operator.api.examples import VALID, Spec, spec
+from unit.operator.api.refusals import INVALID
 
 from kafleet_operator.api.agentgroups import parse_agent_group
 from kafleet_operator.errors import InvalidSpec

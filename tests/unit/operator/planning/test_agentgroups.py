@@ -11,6 +11,7 @@ from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.fleets import Agent, Delivery, Fleet, Json, Lane, Topic
 from kafleet_operator.planning.patterns import PATTERNS, fleet_for
 
+SECRET: Json = {"name": "s", "key": "k"}
 MINIMAL: Json = {"workers": {"agent": {"handler": "triage:agent"}}}
 
 
@@ -60,7 +61,7 @@ def test_everything_that_can_be_said_arrives() -> None:
         "image": "mine:2",
         "code": {"configMap": "code"},
         "config": {"a": [1]},
-        "env": [{"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s"}}}],
+        "env": [{"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": SECRET}}],
         "envFrom": [{"secretRef": {"name": "s"}}],
         "resources": {"limits": {"cpu": 1}},
     }
@@ -84,7 +85,7 @@ def test_everything_that_can_be_said_arrives() -> None:
         image="mine:2",
         code_config_map="code",
         config={"a": [1]},
-        env=({"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s"}}}),
+        env=({"name": "A", "value": ""}, {"name": "B", "valueFrom": {"secretKeyRef": SECRET}}),
         env_from=({"secretRef": {"name": "s"}},),
         resources={"limits": {"cpu": 1}},
     )
