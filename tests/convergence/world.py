@@ -191,17 +191,14 @@ class World:
         )
 
     def group(self, fleet: Fleet, name: str) -> GroupState:
-        members = len(self.pods())
         inbox = self.topics.get(fleet.topic(fleet.inbox).name)
         if name not in self.groups:
-            return GroupState(name, "Dead", 0)
+            return GroupState(name, "Dead")
         partitions = inbox.partitions if inbox else 0
         return GroupState(
             name,
-            "Stable" if members else "Empty",
-            members,
+            "Stable" if self.pods() else "Empty",
             tuple(PartitionState("tasks", number, 0, 10, 10) for number in range(partitions)),
-            is_assigned=members > 0,
         )
 
     # The writes, in the order of the plan's fields; each may fail, and after each the operator may end.

@@ -24,7 +24,7 @@ from kafleet_operator.settings import InvalidSetting, Settings, read_settings
 async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, which end it within moments."""
     api = await connect()
-    reconciler = Reconciler(settings, api, connector())
+    reconciler = Reconciler(settings, api, connector(settings.observe_seconds))
     try:
         async with served(_host(), settings.http_port, ills=reconciler.ills, lacks=reconciler.lacks):
             await kopf.operator(

@@ -159,27 +159,29 @@ class Reconciler:
     async def _keep(self, key: Key) -> None:
         """Reconcile one resource again and again until it is gone."""
         wake, failures, advances = self._wakes[key], 0, 0
+        anew = True  # something happened: what was read for others before will not do
         resource: Resource | None = None
         while body := self._view[key]:
             wake.clear()
             if resource is None or resource.owner.uid != body["metadata"]["uid"]:
                 resource = Resource(_owner(body), self._world)
-            ending = await self._run(key, resource)
+            ending = await self._run(key, resource, anew=anew)
             failures = failures + 1 if ending == "failed" else 0
             advances = advances + 1 if ending == "advanced" else 0
             if not advances:
                 await asyncio.sleep(PACE_SECONDS)
-            await _wait(wake, self._rest_seconds(failures, advances))
+            is_woken = await _wait(wake, self._rest_seconds(failures, advances))
+            anew = is_woken or ending != "settled"
         del self._wakes[key]
 
-    async def _run(self, key: Key, resource: Resource) -> Ending:
+    async def _run(self, key: Key, resource: Resource, *, anew: bool) -> Ending:
         loop = asyncio.get_running_loop()
         begun = self._busy_since[key] = loop.time()
         ending: Ending = "failed"
         try:
             async with self._slots, asyncio.timeout(RECONCILE_SECONDS):
                 begun = loop.time()
-                ending = await resource.reconcile()
+                ending = await resource.reconcile(anew=anew)
         except TimeoutError:
             log.warning("a reconcile took too long; trying again", resource=str(resource.owner))
         except Exception:
@@ -218,13 +220,13 @@ class Resource:
         )
         self._log = log.bind(resource=str(owner))
 
-    async def reconcile(self) -> Ending:
-        """Bring the world one step closer to the spec, and say in the status how far it is."""
+    async def reconcile(self, *, anew: bool) -> Ending:
+        """Bring the world one step closer to the spec, and report; `anew`: not by what others read before."""
         body = self._view[self.owner.key]
         if body is None or body["metadata"]["uid"] != self.owner.uid:
             return "settled"
         try:
-            return await (self._clear_up(body) if is_going(body) else self._converge(body))
+            return await (self._clear_up(body) if is_going(body) else self._converge(body, anew=anew))
         except (ApiUnavailable, Conflict, NotFound) as error:
             # The resource changed or went meanwhile, or nobody could be told: the next look decides anew.
             self._log.warning("reconcile was interrupted; trying again", error=str(error))
@@ -239,14 +241,14 @@ class Resource:
             await self._report_defect(body, KafleetError(defect))
             return "failed"
 
-    async def _converge(self, body: Json) -> Ending:
+    async def _converge(self, body: Json, *, anew: bool) -> Ending:
         try:
             fleet = self._fleet(body)
         except InvalidSpec as error:
             return await self._report_invalid(body, error)
         kafka = await self._connect(fleet.connection)
         await self._keep_finalizer(body, is_needed=needs_finalizer(fleet))
-        observed = await self._observer.observe_fleet(body, fleet, kafka)
+        observed = await self._observer.observe_fleet(body, fleet, kafka, anew=anew)
         observed, plan = await self._claim(fleet, observed)
         outcome = await self._perform(plan, kafka)
         status = report_status(fleet, plan, outcome, observed, previous=self._status(), now=_now())
@@ -389,7 +391,9 @@ def _backoff(failures: int) -> float:
     return limit * random.uniform(0.5, 1)  # noqa: S311  no secret hangs on it
 
 
-async def _wait(wake: asyncio.Event, seconds: float) -> None:
+async def _wait(wake: asyncio.Event, seconds: float) -> bool:
+    """Wait to be woken, for so long at most; tell whether that happened."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await wake.wait()
+    return wake.is_set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from kafleet_operator.effects.groups import Ends
@@ -14,7 +15,7 @@ from kafleet_operator.planning.observations import GroupState, TopicState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from kafleet_operator.effects.groups import Partition
+    from kafleet_operator.effects.coordinators import Partition
     from kafleet_operator.errors import KafleetError
     from kafleet_operator.planning.plans import ConfigureTopic, CreateTopic, GrowTopic
 
@@ -223,12 +224,14 @@ class _FakeGroups:
     def __init__(self, kafka: FakeKafka) -> None:
         self._kafka = kafka
 
-    async def ends(self, partitions: Iterable[Partition]) -> Ends:
+    async def observe(
+        self, inputs: Mapping[str, Iterable[Partition]], others: Iterable[Partition], *, anew: bool
+    ) -> tuple[dict[str, GroupState], Ends]:
+        del anew
         await self._kafka.look()
-        return Ends(dict.fromkeys(partitions, (0, 0)), {})
-
-    async def observe(self, inputs: Mapping[str, Iterable[Partition]], _ends: Ends) -> dict[str, GroupState]:
-        return {name: GroupState(name, "Dead", 0) for name in inputs}
+        partitions = {*others, *chain.from_iterable(inputs.values())}
+        states = {name: GroupState(name, "Dead") for name in inputs}
+        return states, Ends(dict.fromkeys(partitions, (0, 0)))
 
     async def delete(self, _names: Iterable[str]) -> dict[str, KafleetError]:
         return {}

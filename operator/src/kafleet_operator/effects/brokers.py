@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from kafleet_operator.effects.coordinators import Coordinators
 from kafleet_operator.errors import (
     KafkaUnreachable,
     KafleetError,
@@ -24,7 +23,7 @@ from kafleet_operator.errors import (
 from kafleet_operator.metrics import KAFKA_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from concurrent.futures import Future
 
     from kafleet_operator.planning.connections import Connection
@@ -104,9 +103,8 @@ class Brokers:
             # What it would log about lost connections comes to error_cb, too, and not by the hundred.
             "log_level": 2,
         }
-        self._coordinators = Coordinators(configuration)
         self._client = AdminClient(
-            {**configuration, "error_cb": self._complaints.append}, logger=logging.getLogger("kafka")
+            {**configuration, "error_cb": self._complaints.append}, logger=logging.getLogger("librdkafka")
         )
 
     async def call(
@@ -120,25 +118,11 @@ class Brokers:
 
         `operation` is what metrics call it. `scope` says whom the silence of those who are asked concerns: by
         default everybody, otherwise only calls of the same scope. Raises `KafkaUnreachable` or
-        `NotAuthorized` where nothing at all came back. Never for requests to group coordinators: `ask` them.
+        `NotAuthorized` where nothing at all came back. Never for requests to group coordinators, see `nodes`.
         """
         seconds = self._patience(scope)
         with KAFKA_REQUESTS.timed(operation):
             return self._heard(scope, await self._answers(request, seconds))
-
-    async def ask(
-        self, what: str, groups: Mapping[str, Iterable[tuple[str, int]]]
-    ) -> dict[str, dict[str, Any] | KafleetError]:
-        """Ask coordinators to `observe` or `delete` groups, as `coordinators` says; raises as `call`."""
-        scope = (what, *sorted(groups))
-        seconds = self._patience(scope)
-        answers: Mapping[str, dict[str, Any] | KafleetError]
-        with KAFKA_REQUESTS.timed(f"{what}_groups"):
-            try:
-                answers = await self._coordinators.ask(what, groups, seconds)
-            except KafkaUnreachable as error:
-                answers = dict.fromkeys(groups, error)
-            return self._heard(scope, {group: self._read(answer) for group, answer in answers.items()})
 
     async def _answers(
         self, request: Callable[[AdminClient, float], Mapping[K, Future[V]]], seconds: float
@@ -179,11 +163,6 @@ class Brokers:
         if isinstance(answer, BaseException):
             raise answer
         return answer
-
-    def _read(self, answer: dict[str, Any] | KafleetError) -> dict[str, Any] | KafleetError:
-        if isinstance(answer, KafleetError) or "error" not in answer:
-            return answer
-        return self._translated(KafkaError(answer["error"], answer["message"]))
 
     def _translated(self, error: KafkaError) -> KafleetError:
         if error.code() in UNAUTHORIZED:

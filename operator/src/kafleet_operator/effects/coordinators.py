@@ -1,225 +1,232 @@
-"""Questions to group coordinators, asked by a process of its own.
+"""Questions to group coordinators: each is asked once for all of its groups, and each group gets an answer.
 
-librdkafka 2.16 ends its process, by an assertion or a segmentation fault, when a coordinator falls silent
-while an admin request waits for it (librdkafka#4605, #5397). So these requests, and only these, are made by a
-child: it may end, the operator may not.
-
-    python -m kafleet_operator.effects.coordinators < questions > answers
-
-One JSON value a line: the client's configuration, then questions `[number, seconds, "observe", {group:
-[[topic, partition], …]}]` or `[number, seconds, "delete", {group: []}]`. Answers `[number, {group: answer}]`
-come in any order; an answer is what was asked for, or `{"error": code, "message": …}`. The child ends with
-its input.
+An answer is what was asked for, or why it could not be told; one group's error is never another's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import subprocess
-import sys
-import threading
-import weakref
-from typing import TYPE_CHECKING, Any, Final
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-
-from kafleet_operator.errors import KafkaUnreachable
+from kafleet_operator.effects.nodes import Moved
+from kafleet_operator.effects.protocol import (
+    ConsumerGroupDescribeRequest,
+    DeleteGroupsRequest,
+    FindCoordinatorRequest,
+    LeaveGroupRequest,
+    ListGroupsRequest,
+    OffsetFetchRequest,
+)
+from kafleet_operator.errors import KafleetError, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
-    from kafleet_operator.planning.fleets import Json
+    from kafleet_operator.effects.nodes import Nodes
 
-log = structlog.get_logger("kafleet.coordinators")
+Partition = tuple[str, int]  # topic, number
+Answer = TypeVar("Answer")
 
-# What the child is given beyond the time that it gives the coordinators.
-SPARE_SECONDS: Final = 5.0
+GROUP: Final = 0  # what is coordinated, as FindCoordinator calls it
+# As brokers hold them; later versions name topics by id.
+OFFSET_FETCH_VERSION: Final = 8
+DEAD: Final = "Dead"
 
-Groups = dict[str, list[tuple[str, int]]]
-Pending = dict[int, asyncio.Future[dict[str, Any]]]
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A committed offset and what was noted beside it; the offset is -1 where nothing was committed."""
+
+    offset: int
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReading:
+    """A group's state, by Kafka's name for it, and its commits. A group that is not there is Dead."""
+
+    state: str
+    commits: Mapping[Partition, Commit]
 
 
 class Coordinators:
-    """Asks the coordinators of one Kafka cluster; a child is started when needed, as often as needed."""
+    """The coordinators of one Kafka cluster's groups; remembers who they are until somebody is not."""
 
-    def __init__(self, configuration: Mapping[str, str | int]) -> None:
-        self._configuration = configuration
-        self._child: _Child | None = None
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._known: dict[str, int] = {}
 
-    async def ask(self, what: str, groups: Mapping[str, Iterable[tuple[str, int]]], seconds: float) -> Json:
-        """Return the child's answer for each group; KafkaUnreachable if it ends or is late."""
-        if self._child is None or self._child.has_ended():
-            self._child = _Child(self._configuration)
-        lists = {group: list(partitions) for group, partitions in groups.items()}
-        return await self._child.ask(what, lists, seconds)
+    async def read(
+        self, groups: Mapping[str, Collection[Partition]]
+    ) -> dict[str, GroupReading | KafleetError]:
+        """Return how groups are and what they have committed of the partitions."""
 
+        async def read_at(node: int, names: list[str]) -> dict[str, GroupReading | KafleetError]:
+            states, fetched = await asyncio.gather(
+                self._states(node), self._fetch(node, {name: groups[name] for name in names})
+            )
+            return {
+                name: commits
+                if isinstance(commits, KafleetError)
+                else GroupReading(states.get(name, DEAD), commits)
+                for name, commits in fetched.items()
+            }
 
-class _Child:
-    def __init__(self, configuration: Mapping[str, str | int]) -> None:
-        self._numbers = itertools.count()
-        self._pending: Pending = {}
-        self._process = subprocess.Popen(  # noqa: S603  this very program
-            [sys.executable, "-m", __spec__.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what librdkafka says when it gives up is no JSON
-            text=True,
+        return await self._ask_each(groups, read_at)
+
+    async def members(self, group: str) -> dict[str, tuple[Partition, ...]]:
+        """Return a group's members by id, with the partitions that each holds; none if it is not there."""
+
+        async def describe_at(node: int, names: list[str]) -> dict[str, Any]:
+            request = ConsumerGroupDescribeRequest(group_ids=names, include_authorized_operations=False)
+            answer = await self._nodes.ask(request, node)
+            return {each.group_id: self._nodes.error_of(each.error_code) or each for each in answer.groups}
+
+        described = (await self._ask_each([group], describe_at))[group]
+        if isinstance(described, NotFound):
+            return {}
+        if isinstance(described, KafleetError):
+            raise described
+        return {
+            member.member_id: tuple(
+                (topic.topic_name, number)
+                for topic in member.assignment.topic_partitions
+                for number in topic.partitions
+            )
+            for member in described.members
+        }
+
+    async def remove(self, group: str, member_id: str) -> None:
+        """Take a member out of a group, as if it had left; one that is not in it needs nothing."""
+
+        async def leave_at(node: int, names: list[str]) -> dict[str, KafleetError | None]:
+            member = LeaveGroupRequest.MemberIdentity(
+                member_id=member_id, group_instance_id=None, reason="its container ended"
+            )
+            request = LeaveGroupRequest(group_id=group, members=[member], min_version=3)
+            answer = await self._nodes.ask(request, node)
+            codes = [answer.error_code, *(each.error_code for each in answer.members)]
+            return dict.fromkeys(names, self._nodes.error_of(*codes))
+
+        error = (await self._ask_each([group], leave_at))[group]
+        if error and not isinstance(error, NotFound):
+            raise error
+
+    async def delete(self, groups: Iterable[str]) -> dict[str, KafleetError]:
+        """Delete groups; return what went wrong. A group that is not there is deleted."""
+
+        async def delete_at(node: int, names: list[str]) -> dict[str, KafleetError | None]:
+            answer = await self._nodes.ask(DeleteGroupsRequest(groups_names=names), node)
+            return {each.group_id: self._nodes.error_of(each.error_code) for each in answer.results}
+
+        results = await self._ask_each(groups, delete_at)
+        return {name: error for name, error in results.items() if error and not isinstance(error, NotFound)}
+
+    async def _states(self, node: int) -> dict[str, str]:
+        """Return the states of all groups that a node coordinates, and that the operator may see."""
+        answer = await self._nodes.ask(ListGroupsRequest(min_version=4), node)
+        if error := self._nodes.error_of(answer.error_code):
+            raise error
+        return {each.group_id: each.group_state for each in answer.groups}
+
+    async def _fetch(
+        self, node: int, groups: Mapping[str, Collection[Partition]]
+    ) -> dict[str, Mapping[Partition, Commit] | KafleetError]:
+        wanted = OffsetFetchRequest.OffsetFetchRequestGroup
+        request = OffsetFetchRequest(
+            groups=[
+                wanted(
+                    group_id=name,
+                    topics=[
+                        wanted.OffsetFetchRequestTopics(name=topic, partition_indexes=numbers)
+                        for topic, numbers in by_topic(partitions).items()
+                    ],
+                )
+                for name, partitions in groups.items()
+            ],
+            require_stable=False,
+            min_version=OFFSET_FETCH_VERSION,
+            max_version=OFFSET_FETCH_VERSION,
         )
-        weakref.finalize(self, _end, self._process)
-        arguments = (self._process, asyncio.get_running_loop(), self._pending)
-        threading.Thread(target=_receive, args=arguments, daemon=True).start()
-        self._write(dict(configuration))
+        answer = await self._nodes.ask(request, node)
+        return {each.group_id: self._commits(each) for each in answer.groups}
 
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
+    def _commits(self, group: Any) -> Mapping[Partition, Commit] | KafleetError:  # noqa: ANN401 - kafka-python is untyped
+        codes = [partition.error_code for topic in group.topics for partition in topic.partitions]
+        if error := self._nodes.error_of(group.error_code, *codes):
+            return error
+        return {
+            (topic.name, partition.partition_index): Commit(
+                partition.committed_offset, partition.metadata or ""
+            )
+            for topic in group.topics
+            for partition in topic.partitions
+        }
 
-    async def ask(self, what: str, groups: Groups, seconds: float) -> Json:
-        number = next(self._numbers)
-        answer = self._pending[number] = asyncio.get_running_loop().create_future()
-        try:
-            self._write([number, seconds, what, groups])
-            async with asyncio.timeout(seconds + SPARE_SECONDS):
-                answers: Json = await answer
-        except (TimeoutError, OSError):
-            _end(self._process)
-            raise KafkaUnreachable("the coordinators of consumer groups do not answer") from None
-        finally:
-            self._pending.pop(number, None)
+    async def _ask_each(
+        self,
+        groups: Iterable[str],
+        ask_at: Callable[[int, list[str]], Awaitable[Mapping[str, Answer | KafleetError]]],
+    ) -> dict[str, Answer | KafleetError]:
+        """Ask each coordinator for its groups; whoever is not the coordinator any more is looked for once."""
+        answers: dict[str, Answer | KafleetError] = {}
+        missing = list(groups)
+        for _ in range(2):
+            answers |= await self._find(missing)
+            places: dict[int, list[str]] = defaultdict(list)
+            for name in missing:
+                if name in self._known:
+                    places[self._known[name]].append(name)
+            asked = [self._ask_one(node, names, ask_at) for node, names in places.items()]
+            for told in await asyncio.gather(*asked):
+                answers |= told
+            missing = [name for name in missing if isinstance(answers[name], Moved)]
+            if not missing:
+                break
         return answers
 
-    def _write(self, line: object) -> None:
-        assert self._process.stdin  # noqa: S101  it was asked for
-        self._process.stdin.write(json.dumps(line) + "\n")
-        self._process.stdin.flush()
+    async def _ask_one(
+        self,
+        node: int,
+        names: list[str],
+        ask_at: Callable[[int, list[str]], Awaitable[Mapping[str, Answer | KafleetError]]],
+    ) -> dict[str, Answer | KafleetError]:
+        answers: dict[str, Answer | KafleetError]
+        try:
+            answers = dict(await ask_at(node, names))
+        except KafleetError as error:
+            # Perhaps its groups have another coordinator by now; found out the next time.
+            answers = dict.fromkeys(names, error)
+            self._forget(names)
+        self._forget(name for name, answer in answers.items() if isinstance(answer, Moved))
+        return answers
+
+    async def _find(self, groups: list[str]) -> dict[str, KafleetError]:
+        """Learn who coordinates groups; return why that is not known, by group."""
+        unknown = [name for name in groups if name not in self._known]
+        if not unknown:
+            return {}
+        try:
+            answer = await self._nodes.ask(
+                FindCoordinatorRequest(key_type=GROUP, coordinator_keys=unknown, min_version=4)
+            )
+        except KafleetError as error:
+            return dict.fromkeys(unknown, error)
+        found = {each.key: each for each in answer.coordinators}
+        errors = {name: self._nodes.error_of(each.error_code) for name, each in found.items()}
+        self._known |= {name: found[name].node_id for name, error in errors.items() if not error}
+        return {name: error for name, error in errors.items() if error}
+
+    def _forget(self, groups: Iterable[str]) -> None:
+        for name in groups:
+            self._known.pop(name, None)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe:
-            pipe.close()
-
-
-def _receive(process: subprocess.Popen[str], loop: asyncio.AbstractEventLoop, pending: Pending) -> None:
-    """Pass on answers until the child ends; in a thread, which keeps nothing of the asker alive."""
-    assert process.stdout  # noqa: S101  it was asked for
-    try:
-        for line in process.stdout:
-            number, groups = json.loads(line)
-            loop.call_soon_threadsafe(_settle, pending, number, groups)
-        loop.call_soon_threadsafe(_give_up, pending, process.wait())
-    except (ValueError, RuntimeError):  # the pipe was closed, or the loop is: nobody waits any more
-        return
-
-
-def _settle(pending: Pending, number: int, groups: dict[str, Any]) -> None:
-    answer = pending.get(number)
-    if answer and not answer.done():
-        answer.set_result(groups)
-
-
-def _give_up(pending: Pending, status: int) -> None:
-    log.warning("the process that asks coordinators ended; the next question starts another", status=status)
-    for answer in pending.values():
-        if not answer.done():
-            answer.set_exception(KafkaUnreachable("the coordinators of consumer groups fell silent"))
-
-
-# What follows runs in the child.
-
-
-async def serve() -> None:
-    """Answer questions until the input ends."""
-    reader = asyncio.StreamReader(limit=1 << 24)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
-    client = AdminClient(json.loads(await reader.readline()))
-    tasks: set[asyncio.Task[None]] = set()
-    while line := await reader.readline():
-        number, seconds, what, groups = json.loads(line)
-        answering = asyncio.create_task(_answer(number, ANSWERS[what](client, groups, seconds)))
-        tasks.add(answering)
-        answering.add_done_callback(tasks.discard)
-
-
-async def _answer(number: int, answering: Coroutine[Any, Any, dict[str, Any]]) -> None:
-    print(json.dumps([number, await answering]), flush=True)  # noqa: T201  it is the answer
-
-
-async def observe(client: AdminClient, groups: Groups, seconds: float) -> dict[str, Any]:
-    """Describe each group, and say which offsets it has committed."""
-    described = client.describe_consumer_groups(list(groups), request_timeout=seconds)
-    states = await asyncio.gather(*(_said(_state, future) for future in described.values()))
-    offsets = await asyncio.gather(
-        *(_committed(client, group, partitions, seconds) for group, partitions in groups.items())
-    )
-    return {
-        group: state if "error" in state else {**state, **committed}
-        for group, state, committed in zip(groups, states, offsets, strict=True)
-    }
-
-
-async def delete(client: AdminClient, groups: Groups, seconds: float) -> dict[str, Any]:
-    """Delete groups."""
-    futures = client.delete_consumer_groups(list(groups), request_timeout=seconds)
-    answers = await asyncio.gather(*(_said(lambda _: {}, future) for future in futures.values()))
-    return dict(zip(futures, answers, strict=True))
-
-
-ANSWERS: Final[Mapping[str, Callable[..., Coroutine[Any, Any, dict[str, Any]]]]] = {
-    "observe": observe,
-    "delete": delete,
-}
-
-
-async def _committed(
-    client: AdminClient, group: str, partitions: list[tuple[str, int]], seconds: float
-) -> dict[str, Any]:
-    if not partitions:
-        return {"committed": []}
-    wanted = [TopicPartition(topic, number) for topic, number in partitions]
-    request = [ConsumerGroupTopicPartitions(group, wanted)]
-    futures = client.list_consumer_group_offsets(request, request_timeout=seconds)
-    return await _said(_offsets, futures[group])
-
-
-async def _said(tell: Callable[[Any], dict[str, Any]], future: Any) -> dict[str, Any]:  # noqa: ANN401 - untyped
-    try:
-        return tell(await asyncio.wrap_future(future))
-    except KafkaException as error:
-        return {"error": error.args[0].code(), "message": error.args[0].str()}
-
-
-def _state(description: Any) -> dict[str, Any]:  # noqa: ANN401 - confluent-kafka is untyped
-    return {
-        "state": description.state.name,
-        "members": len(description.members),
-        "assigned": [
-            (partition.topic, partition.partition)
-            for member in description.members
-            for partition in member.assignment.topic_partitions
-        ],
-    }
-
-
-def _offsets(answer: Any) -> dict[str, Any]:  # noqa: ANN401 - confluent-kafka is untyped
-    failed = [partition.error for partition in answer.topic_partitions if partition.error]
-    if failed:
-        raise KafkaException(failed[0])
-    return {
-        "committed": [
-            (partition.topic, partition.partition, partition.offset)
-            for partition in answer.topic_partitions
-            if partition.offset >= 0  # below zero: nothing was committed
-        ]
-    }
-
-
-if __name__ == "__main__":
-    asyncio.run(serve())
+def by_topic(partitions: Iterable[Partition]) -> dict[str, list[int]]:
+    """Return the numbers of partitions by topic."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for topic, number in partitions:
+        numbers[topic].append(number)
+    return numbers

@@ -1,130 +1,114 @@
-"""Consumer groups: who is in them, how far they are, and what lies in topics."""
+"""Consumer groups: how they are, how far they are, and what lies in topics; read for all fleets together."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import OffsetSpec
-
+from kafleet_operator.effects.batches import Batches
+from kafleet_operator.effects.coordinators import Coordinators
+from kafleet_operator.effects.leaders import Leaders
 from kafleet_operator.errors import KafleetError, NotFound
 from kafleet_operator.planning.observations import GroupState, PartitionState, Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from kafleet_operator.effects.brokers import Brokers
+    from kafleet_operator.effects.coordinators import GroupReading, Partition
+    from kafleet_operator.effects.leaders import Range
+    from kafleet_operator.effects.nodes import Nodes
 
-Partition = tuple[str, int]  # topic, number
+Wish = tuple[str, tuple["Partition", ...]]  # a group, and the partitions that it should consume
 
-# Kafka's names where they are not simply the client's without underscores.
-STATES: Final = {
-    "PREPARING_REBALANCING": "PreparingRebalance",
-    "COMPLETING_REBALANCING": "CompletingRebalance",
-}
+# Of the time between two observations of a fleet: each finds values that are new, and most find them read.
+FRESH_SHARE: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The first and the next offset of each partition that could be read, and why others could not."""
+    """The first and the next offset of each partition, or why they could not be read."""
 
-    offsets: Mapping[Partition, tuple[int, int]]
-    errors: Mapping[Partition, KafleetError]
+    ranges: Mapping[Partition, Range | KafleetError]
 
-    def records_in(self, partitions: list[Partition]) -> int | Unknown:
+    @property
+    def lacks_topic(self) -> bool:
+        """Tell whether a partition was seen not to exist."""
+        return any(isinstance(found, NotFound) for found in self.ranges.values())
+
+    def records_in(self, partitions: Iterable[Partition]) -> int | Unknown:
         """Return how many records lie in partitions, as far as offsets tell."""
-        error = self.error_in(partitions)
-        if error:
-            return Unknown(error.reason, str(error))
-        return sum(self.offsets[partition][1] - self.offsets[partition][0] for partition in partitions)
-
-    def error_in(self, partitions: Iterable[Partition]) -> KafleetError | None:
-        return next((self.errors[partition] for partition in partitions if partition in self.errors), None)
+        records = 0
+        for partition in partitions:
+            found = self.ranges[partition]
+            if isinstance(found, KafleetError):
+                return Unknown(found.reason, str(found))
+            records += found[1] - found[0]
+        return records
 
 
 class Groups:
-    """The consumer groups of one Kafka cluster.
+    """The consumer groups of one Kafka cluster, and the ends of its partitions.
 
     Each group has a coordinator and each partition a leader: one that is silent is no news of the others.
     """
 
-    def __init__(self, brokers: Brokers) -> None:
-        self._brokers = brokers
+    def __init__(self, nodes: Nodes, observe_seconds: float) -> None:
+        self._coordinators = Coordinators(nodes)
+        leaders = Leaders(nodes)
+        self._readings: Batches[Wish, GroupReading | KafleetError] = Batches(
+            self._read, FRESH_SHARE * observe_seconds
+        )
+        self._ranges: Batches[Partition, Range | KafleetError] = Batches(
+            leaders.ranges, FRESH_SHARE * observe_seconds
+        )
 
     async def observe(
-        self, inputs: Mapping[str, Iterable[Partition]], ends: Ends
-    ) -> dict[str, GroupState | Unknown]:
-        """Return each group, or why it is unknown; `inputs` names the partitions it should consume."""
-        if not inputs:
-            return {}
-        wanted = {group: sorted(partitions) for group, partitions in inputs.items()}
-        answers = await self._brokers.ask("observe", wanted)
-        return {group: _state(group, answers[group], wanted[group], ends) for group in wanted}
+        self, inputs: Mapping[str, Iterable[Partition]], others: Iterable[Partition] = (), *, anew: bool
+    ) -> tuple[dict[str, GroupState | Unknown], Ends]:
+        """Return each group, or why it is unknown, and the ends of its partitions and of `others`.
 
-    async def ends(self, partitions: Iterable[Partition]) -> Ends:
-        """Return where partitions begin and end; raises if nothing could be read."""
-        wanted = [TopicPartition(topic, number) for topic, number in sorted(set(partitions))]
-        if not wanted:
-            return Ends({}, {})
-        first, last = await asyncio.gather(
-            self._offsets(wanted, OffsetSpec.earliest()), self._offsets(wanted, OffsetSpec.latest())
+        `inputs` names the partitions each group should consume. Unless `anew`, a reading for somebody else
+        that is younger than an observation will do.
+        """
+        wishes = [(group, tuple(sorted(partitions))) for group, partitions in inputs.items()]
+        partitions = {partition for _, wanted in wishes for partition in wanted} | set(others)
+        readings, ranges = await asyncio.gather(
+            self._readings.get(wishes, anew=anew), self._ranges.get(partitions, anew=anew)
         )
-        errors = {
-            partition: result
-            for side in (first, last)
-            for partition, result in side.items()
-            if isinstance(result, KafleetError)
-        }
-        return Ends(
-            {
-                partition: (first[partition], last[partition])
-                for partition in first
-                if partition not in errors
-            },
-            errors,
-        )
+        return {wish[0]: _state(wish, readings[wish], ranges) for wish in wishes}, Ends(ranges)
+
+    async def members(self, group: str) -> dict[str, tuple[Partition, ...]]:
+        """Return a group's members by id, with the partitions that each holds; raises if it cannot."""
+        return await self._coordinators.members(group)
+
+    async def remove(self, group: str, member_id: str) -> None:
+        """Take a dead member out of its group; one that is gone already needs nothing."""
+        await self._coordinators.remove(group, member_id)
 
     async def delete(self, names: Iterable[str]) -> dict[str, KafleetError]:
         """Delete groups; return what went wrong, by group. A group that is not there is deleted."""
-        results = await self._brokers.ask("delete", {name: [] for name in names})
-        return {
-            name: result
-            for name, result in results.items()
-            if isinstance(result, KafleetError) and not isinstance(result, NotFound)
-        }
+        return await self._coordinators.delete(names)
 
-    async def _offsets(self, wanted: list[TopicPartition], spec: OffsetSpec) -> dict[Partition, Any]:
-        results = await self._brokers.call(
-            "list_offsets",
-            lambda client, seconds: client.list_offsets(dict.fromkeys(wanted, spec), request_timeout=seconds),
-            scope=tuple({partition.topic: None for partition in wanted}),
-        )
-        return {
-            (key.topic, key.partition): result if isinstance(result, KafleetError) else result.offset
-            for key, result in results.items()
-        }
+    async def _read(self, wishes: Collection[Wish]) -> dict[Wish, GroupReading | KafleetError]:
+        wanted: dict[str, set[Partition]] = {group: set() for group, _ in wishes}
+        for group, partitions in wishes:  # a group comes twice where its topic has just grown
+            wanted[group].update(partitions)
+        readings = await self._coordinators.read(wanted)
+        return {wish: readings[wish[0]] for wish in wishes}
 
 
 def _state(
-    group: str, answer: dict[str, Any] | KafleetError, partitions: list[Partition], ends: Ends
+    wish: Wish, reading: GroupReading | KafleetError, ranges: Mapping[Partition, Range | KafleetError]
 ) -> GroupState | Unknown:
-    if isinstance(answer, NotFound):
-        return GroupState(group, "Dead", 0)
-    if isinstance(answer, KafleetError):
-        return Unknown(answer.reason, f"group {group!r}: {answer}")
-    if error := ends.error_in(partitions):
-        return Unknown(error.reason, f"group {group!r}: {error}")
-    committed = {(topic, number): offset for topic, number, offset in answer["committed"]}
-    assigned = {(topic, number) for topic, number in answer["assigned"]}
-    return GroupState(
-        name=group,
-        state=STATES.get(answer["state"], answer["state"].title()),
-        members=answer["members"],
-        partitions=tuple(
-            PartitionState(*partition, *ends.offsets[partition], committed.get(partition))
-            for partition in partitions
-        ),
-        is_assigned=bool(partitions) and assigned.issuperset(partitions),
-    )
+    group, partitions = wish
+    if isinstance(reading, KafleetError):
+        return Unknown(reading.reason, f"group {group!r}: {reading}")
+    states = []
+    for partition in partitions:
+        ends = ranges[partition]
+        if isinstance(ends, KafleetError):
+            return Unknown(ends.reason, f"group {group!r}: {ends}")
+        commit = reading.commits[partition]
+        states.append(PartitionState(*partition, *ends, commit.offset if commit.offset >= 0 else None))
+    return GroupState(group, reading.state, tuple(states))

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from kafleet_operator.effects.brokers import Brokers
 from kafleet_operator.effects.groups import Groups
+from kafleet_operator.effects.nodes import Nodes
 from kafleet_operator.effects.topics import Topics
 
 if TYPE_CHECKING:
@@ -24,18 +25,18 @@ class Kafka:
     groups: Groups
 
 
-def connector() -> Callable[[Connection], Awaitable[Kafka]]:
-    """Return a function from connections to their cluster; equal ones share one client.
+def connector(observe_seconds: float) -> Callable[[Connection], Awaitable[Kafka]]:
+    """Return a function from connections to their cluster; equal ones share its clients and what they read.
 
-    The client ends with the last fleet that holds it. A useless address is a cluster that never answers.
+    The clients end with the last fleet that holds them. A useless address is a cluster that never answers.
     """
     known: WeakValueDictionary[Connection, Kafka] = WeakValueDictionary()
 
     async def connect(connection: Connection) -> Kafka:
         kafka = known.get(connection)
         if kafka is None:
-            brokers = Brokers(connection)
-            kafka = known[connection] = Kafka(Topics(brokers), Groups(brokers))
+            nodes = Nodes(connection.bootstrap_servers, {})
+            kafka = known[connection] = Kafka(Topics(Brokers(connection)), Groups(nodes, observe_seconds))
         return kafka
 
     return connect

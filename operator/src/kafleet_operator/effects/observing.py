@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kafleet_operator.effects.groups import Ends
 from kafleet_operator.effects.views import OWNED, PODS
-from kafleet_operator.errors import KafleetError, NotFound
+from kafleet_operator.errors import KafleetError
 from kafleet_operator.planning.claims import claims_of_others
 from kafleet_operator.planning.observations import Observed, TopicState, Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from kafleet_operator.effects.groups import Partition
+    from kafleet_operator.effects.coordinators import Partition
     from kafleet_operator.effects.kafka import Kafka
     from kafleet_operator.effects.objects import Objects
     from kafleet_operator.effects.references import References
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kafleet_operator.planning.observations import GroupState
 
 TopicStates = dict[str, TopicState | None]
+GroupStates = dict[str, "GroupState | Unknown"]
+Inputs = dict[str, list[str]]  # topics by the group that consumes them
 
 # Topics change rarely and their reads are the dearest. A lost one is noticed at the next observation anyway.
 TOPICS_FRESH_OBSERVATIONS: Final = 6
@@ -49,21 +51,21 @@ class Observer:
         self._topics: TopicStates = {}
         self._topics_read_at = float("-inf")
 
-    async def observe_fleet(self, body: Json, fleet: Fleet, kafka: Kafka) -> Observed:
-        """Look at what a fleet needs and has."""
+    async def observe_fleet(self, body: Json, fleet: Fleet, kafka: Kafka, *, anew: bool) -> Observed:
+        """Look at what a fleet needs and has; `anew`: what was read for others will not do."""
         names = {topic.name for topic in fleet.topics}
         inputs = {lane.group: [fleet.topic(role).name for role in lane.inputs] for lane in fleet.lanes}
         dead_letters = {fleet.topic(lane.dead_letters).name for lane in fleet.lanes}
         wanted = [(type_.kind, f"{fleet.owner.name}-{lane.name}") for lane in fleet.lanes for type_ in OWNED]
-        (topics, ends), foreign, references = await asyncio.gather(
-            self._read_topics_and_ends(kafka, names),
+        (topics, groups, ends), foreign, references = await asyncio.gather(
+            self._read_kafka(kafka, names, inputs, dead_letters, anew=anew),
             self._objects.foreign(wanted),
             self._read_references(fleet),
         )
         return self._observed(
             body,
             topics,
-            groups=await _read_groups(kafka, inputs, topics, ends),
+            groups=groups,
             dead_letters=_records_in(dead_letters, topics, ends),
             foreign=foreign,
             references=references,
@@ -74,9 +76,9 @@ class Observer:
     ) -> Observed:
         """Look at what a resource that is going would leave behind."""
         self.forget_topics()
-        states, ends = await self._read_topics_and_ends(kafka, set(topics))
         inputs: dict[str, list[str]] = {group: [] for group in groups}
-        return self._observed(body, states, groups=await _read_groups(kafka, inputs, states, ends))
+        states, seen, _ = await self._read_kafka(kafka, set(topics), inputs, set(), anew=True)
+        return self._observed(body, states, groups=seen)
 
     def claims_of_others(self, body: Json) -> dict[str, str]:
         """Return who else holds which topic now."""
@@ -110,17 +112,18 @@ class Observer:
             self._topics_read_at = now
         return {name: self._topics[name] for name in names}
 
-    async def _read_topics_and_ends(
-        self, kafka: Kafka, names: set[str]
-    ) -> tuple[TopicStates | Unknown, Ends | Unknown]:
+    async def _read_kafka(
+        self, kafka: Kafka, names: set[str], inputs: Inputs, counted: set[str], *, anew: bool
+    ) -> tuple[TopicStates | Unknown, GroupStates, Ends]:
+        """Return topics, the groups that consume `inputs`, and where those and `counted` topics end."""
         topics = await self._read_topics(kafka, names)
-        ends = await _read_ends(kafka, topics)
-        if isinstance(ends, Ends) and any(isinstance(error, NotFound) for error in ends.errors.values()):
+        groups, ends = await _read_groups(kafka, topics, inputs, counted, anew=anew)
+        if ends.lacks_topic:
             # A topic vanished since topics were read last: look again, instead of calling it unknown.
             self.forget_topics()
             topics = await self._read_topics(kafka, names)
-            ends = await _read_ends(kafka, topics)
-        return topics, ends
+            groups, ends = await _read_groups(kafka, topics, inputs, counted, anew=True)
+        return topics, groups, ends
 
     async def _read_references(self, fleet: Fleet) -> dict[tuple[str, str], str | Unknown | None]:
         names = sorted({lane.agent.code_config_map for lane in fleet.lanes if lane.agent.code_config_map})
@@ -128,38 +131,23 @@ class Observer:
         return {("ConfigMap", name): content for name, content in zip(names, hashes, strict=True)}
 
 
-async def _read_ends(kafka: Kafka, topics: TopicStates | Unknown) -> Ends | Unknown:
-    if isinstance(topics, Unknown):
-        return topics
-    try:
-        return await kafka.groups.ends(
-            partition for topic in topics.values() for partition in _partitions(topic)
-        )
-    except KafleetError as error:
-        return Unknown(error.reason, str(error))
-
-
 async def _read_groups(
-    kafka: Kafka, inputs: Mapping[str, list[str]], topics: TopicStates | Unknown, ends: Ends | Unknown
-) -> dict[str, GroupState | Unknown]:
+    kafka: Kafka, topics: TopicStates | Unknown, inputs: Inputs, counted: set[str], *, anew: bool
+) -> tuple[GroupStates, Ends]:
     if isinstance(topics, Unknown):
-        return dict.fromkeys(inputs, topics)
-    if isinstance(ends, Unknown):
-        return dict.fromkeys(inputs, ends)
+        return dict.fromkeys(inputs, topics), Ends({})
     consumed = {
         group: [partition for name in names for partition in _partitions(topics[name])]
         for group, names in inputs.items()
     }
-    try:
-        return await kafka.groups.observe(consumed, ends)
-    except KafleetError as error:
-        return dict.fromkeys(inputs, Unknown(error.reason, str(error)))
+    others = [partition for name in counted for partition in _partitions(topics[name])]
+    # Of the rest one partition each, which tells whether the topic is still there.
+    others += [partition for topic in topics.values() for partition in _partitions(topic)[:1]]
+    return await kafka.groups.observe(consumed, others, anew=anew)
 
 
-def _records_in(
-    names: set[str], topics: TopicStates | Unknown, ends: Ends | Unknown
-) -> dict[str, int | Unknown]:
-    if isinstance(topics, Unknown) or isinstance(ends, Unknown):
+def _records_in(names: set[str], topics: TopicStates | Unknown, ends: Ends) -> dict[str, int | Unknown]:
+    if isinstance(topics, Unknown):
         return {}
     return {name: ends.records_in(_partitions(topics[name])) for name in names}
 

@@ -99,7 +99,7 @@ def progressing(fleet: Fleet, observed: Observed) -> Condition:
         group = observed.groups.get(lane.group)
         if isinstance(group, Unknown):
             return _unknown("Progressing", group)
-        if group and lag_of(group, lane) and not group.members:
+        if group and lag_of(group, lane) and not group.has_members:
             reason = "Suspended" if fleet.is_suspended else "RollingOut"
             message = f"records wait in lane {lane.name!r}, and group {lane.group!r} has no member"
             return Condition("Progressing", "False", reason, message)

@@ -51,7 +51,7 @@ def _plan_groups(observed: Observed) -> Plan:
     for name, group in sorted(observed.groups.items()):
         if isinstance(group, Unknown):
             notes.append(_wait_for(group))
-        elif group.members:
+        elif group.has_members:
             notes.append(f"wait for group {name!r} to lose its last member")
         elif group.state != "Dead":
             leftover.append(name)

@@ -54,9 +54,17 @@ class GroupState:
 
     name: str
     state: str
-    members: int
     partitions: tuple[PartitionState, ...] = ()
-    is_assigned: bool = False  # every input partition has a member
+
+    @property
+    def has_members(self) -> bool:
+        """Tell whether anybody is in it."""
+        return self.state not in {"Empty", "Dead"}
+
+    @property
+    def is_assigned(self) -> bool:
+        """Tell whether its members have taken every partition of the topics that they consume."""
+        return self.state == "Stable"
 
 
 @dataclass(frozen=True, slots=True)

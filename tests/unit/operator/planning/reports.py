@@ -32,7 +32,7 @@ def partitions(*committed: int | None) -> tuple[PartitionState, ...]:
 
 def group(*committed: int | None, members: int = 2) -> GroupState:
     state = "Stable" if members else "Empty"
-    return GroupState(GROUP, state, members, partitions(*committed), is_assigned=members > 0)
+    return GroupState(GROUP, state, partitions(*committed))
 
 
 def objects(

@@ -40,7 +40,7 @@ def test_agents_go_first() -> None:
         ("Deployment", "triage-workers"): {},
         ("ConfigMap", "triage-workers"): {},
     }
-    plan = deletion(objects=objects, groups={GROUP: GroupState(GROUP, "Stable", 2)})
+    plan = deletion(objects=objects, groups={GROUP: GroupState(GROUP, "Stable")})
 
     assert plan.delete_objects == (("Deployment", "triage-workers"),)
     assert (plan.delete_groups, plan.delete_topics, plan.release) == ((), (), False)
@@ -49,7 +49,7 @@ def test_agents_go_first() -> None:
 def test_nothing_is_deleted_under_a_pod() -> None:
     """A pod that ends may still commit."""
     plan = deletion(
-        pods=({"metadata": {"name": "triage-workers-x"}},), groups={GROUP: GroupState(GROUP, "Empty", 0)}
+        pods=({"metadata": {"name": "triage-workers-x"}},), groups={GROUP: GroupState(GROUP, "Empty")}
     )
 
     assert plan.is_empty
@@ -58,14 +58,14 @@ def test_nothing_is_deleted_under_a_pod() -> None:
 
 def test_a_group_goes_once_it_has_no_member() -> None:
     """Kafka refuses to delete one with members."""
-    assert deletion(groups={GROUP: GroupState(GROUP, "Stable", 1)}).is_empty
-    assert deletion(groups={GROUP: GroupState(GROUP, "Empty", 0)}).delete_groups == (GROUP,)
+    assert deletion(groups={GROUP: GroupState(GROUP, "Stable")}).is_empty
+    assert deletion(groups={GROUP: GroupState(GROUP, "Empty")}).delete_groups == (GROUP,)
     assert deletion(groups={GROUP: DOWN}).is_empty
 
 
 def test_only_topics_that_this_resource_created_go() -> None:
     """Adopted ones stay, and so do those that were made again under the same name."""
-    dead = {GROUP: GroupState(GROUP, "Dead", 0)}
+    dead = {GROUP: GroupState(GROUP, "Dead")}
 
     assert deletion(groups=dead).delete_topics == ((TASKS.name, CREATED.id),)
     assert deletion((ADOPTED,), groups=dead).release
