@@ -199,7 +199,7 @@ def prepare(story: Story) -> Cluster:
         story.say(f"it answers at {cluster.broker_address()}, inside the cluster at kafka.kafka.svc:9092")
     with story.step("The operator, from the Helm chart", "5 to 15 s"):
         story.say(f"helm upgrade --install {RELEASE} charts/kafleet --namespace {SYSTEM} …")
-        cluster.install(images, story.say)
+        cluster.install(images, tell=story.say)
     return cluster
 
 

@@ -151,6 +151,10 @@ class Broker:
             consumer.close()
         return records
 
+    def read_all(self, topic: str) -> list[Record]:
+        """Read a topic from its beginning to its end now."""
+        return self.read(topic, dict.fromkeys(self.ends(topic), 0))
+
     def shares(self, group: str, topic: str) -> Shares:
         """Look at a group's work on a topic, by partition; a partition never committed counts from 0."""
         ends = self.ends(topic)

@@ -75,14 +75,20 @@ class Cluster:
         addresses = self.read("nodes")["items"][0]["status"]["addresses"]
         return f"{next(each['address'] for each in addresses if each['type'] == 'InternalIP')}:{NODE_PORT}"
 
-    def install(self, images: dict[str, str], tell: Callable[[str], None] | None = None) -> None:
-        """Install or upgrade the chart with the images "operator" and "agent"; wait until it runs."""
+    def install(
+        self, images: dict[str, str], *values: str, tell: Callable[[str], None] | None = None
+    ) -> None:
+        """Install or upgrade the chart with the images "operator" and "agent"; wait until it runs.
+
+        `values` are more values for the chart, each as helm's --set takes them.
+        """
         self._run(
             *(helm(), "upgrade", "--install", RELEASE, "charts/kafleet"),
             *("--namespace", SYSTEM, "--create-namespace"),
             *("--set", "kafka.bootstrapServers=kafka.kafka.svc:9092"),
             *image_values("image", images["operator"]),
             *image_values("agentImage", images["agent"]),
+            *(word for value in values for word in ("--set", value)),
         )
         until(
             "the operator to run",

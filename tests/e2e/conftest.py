@@ -10,10 +10,12 @@ import pytest
 from demo.broker import Broker
 from demo.cluster import Cluster, bring_up, load_images, local
 from e2e.fleets import Fleet
+from e2e.topics import Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
+QUICK = ("observeSeconds=1",)  # an edit of a ConfigMap is seen after three of these
 FAILED = pytest.StashKey[bool]()
 
 
@@ -42,11 +44,21 @@ def images() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def cluster(images: dict[str, str]) -> Cluster:
+def install(images: dict[str, str]) -> Callable[..., None]:
+    """Return what installs or upgrades the chart, with the values it is given."""
+
+    def run(*values: str) -> None:
+        bring_up().install(images, *QUICK, *values)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cluster(install: Callable[..., None]) -> Cluster:
     """Give the local cluster a broker and this checkout's operator."""
     found = bring_up()
     local("kafka")
-    found.install(images)
+    install()
     return found
 
 
@@ -55,15 +67,35 @@ def broker(cluster: Cluster) -> Broker:
     return Broker(cluster.broker_address())
 
 
+@pytest.fixture(scope="session")
+def topics(broker: Broker) -> Topics:
+    return Topics(broker.address)
+
+
 @pytest.fixture
-def fleet(cluster: Cluster, broker: Broker, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """Make a namespace for one fleet, with the strictest pod security, and remove it with all of it."""
+def make_fleet(
+    cluster: Cluster, broker: Broker, request: pytest.FixtureRequest
+) -> Iterator[Callable[[], Fleet]]:
+    """Return what makes a namespace for fleets, with the strictest pod security; in the end they go."""
+    made: list[Fleet] = []
     words = re.sub(r"[^a-z]+", "-", request.node.name.removeprefix("test_"))[:24].strip("-")
-    namespace = f"e2e-{words}-{uuid.uuid4().hex[:4]}"
-    cluster.kubectl("create", "namespace", namespace)
-    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-    made = Fleet(cluster, broker, namespace)
-    yield made
+
+    def make() -> Fleet:
+        namespace = f"e2e-{words}-{uuid.uuid4().hex[:4]}"
+        cluster.kubectl("create", "namespace", namespace)
+        cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+        made.append(Fleet(cluster, broker, namespace))
+        return made[-1]
+
+    yield make
     if request.node.stash.get(FAILED, True):
-        made.diagnose()
-    made.remove()
+        for fleet in made:
+            fleet.diagnose()
+    for fleet in made:
+        fleet.remove()
+
+
+@pytest.fixture
+def fleet(make_fleet: Callable[[], Fleet]) -> Fleet:
+    """Make a namespace for one fleet, and perhaps its neighbours."""
+    return make_fleet()

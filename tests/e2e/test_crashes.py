@@ -1,4 +1,4 @@
-"""Anything may die at any moment: agents, the operator, the broker, owned objects. Nothing is lost."""
+"""Anything may die at any moment: agents, the operator, the broker. Nothing is lost."""
 
 from __future__ import annotations
 
@@ -66,21 +66,3 @@ def test_a_killed_broker_comes_back_to_unfinished_work_and_all_of_it_is_done(fle
     # An agent that is cut off for longer than its session may go on for a while beside the next owner of its
     # partitions: their repeats may then mingle. What a reader sees who leaves out repeats may not.
     assert (verdict.lost, verdict.disordered, verdict.wrong) == ((), (), ())
-
-
-def test_owned_objects_that_are_deleted_or_changed_are_repaired(fleet: Fleet) -> None:
-    fleet.apply(think_seconds=0.1)
-    fleet.wait_ready()
-    fleet.send(40)
-    fleet.wait_for_work(50)
-    first = fleet.deployment()["metadata"]["uid"]
-
-    fleet.kubectl("delete", "deployment", f"{NAME}-workers")
-    fleet.until("another Deployment", lambda: fleet.deployment()["metadata"]["uid"] != first)
-    fleet.wait_ready()
-    fleet.kubectl("scale", f"deployment/{NAME}-workers", "--replicas=0")
-    fleet.until("its replicas to be put right", lambda: fleet.deployment()["spec"]["replicas"] == 2)
-    fleet.wait_ready()
-    fleet.wait_done()
-
-    assert fleet.verdict().problems == ()

@@ -1,6 +1,10 @@
-"""The agent of the end-to-end tests: squares each task's number, and rejects the numbers it is told to."""
+"""The agent of the end-to-end tests: squares each task's number, and says which edits have reached it.
+
+Numbers in `config.rejected` become dead letters at once, those in `config.failing` after every attempt.
+"""
 
 import asyncio
+import os
 from typing import Any
 
 from kafleet import Agent, Context, Reject
@@ -16,4 +20,7 @@ async def square(task: dict[str, Any], ctx: Context) -> dict[str, Any]:
     await asyncio.sleep(ctx.config["thinkSeconds"])
     if number in ctx.config["rejected"]:
         raise Reject(f"{number} is not wanted")
-    return {"number": number, "square": number * number, "version": VERSION}
+    if number in ctx.config.get("failing", []):
+        raise RuntimeError(f"{number} fails always")
+    seen = {"code": VERSION, "config": ctx.config.get("word"), "env": os.environ.get("WORD")}
+    return {"number": number, "square": number * number, "seen": seen}
