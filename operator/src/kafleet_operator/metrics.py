@@ -5,16 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from kafleet_operator.errors import KafleetError
+from kafleet_operator.planning.backlogs import Backlog, backlog_of
+from kafleet_operator.planning.observations import GroupState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client.core import Metric
+
+    from kafleet_operator.planning.fleets import Fleet, Json
+    from kafleet_operator.planning.observations import Observed
+
+    Key = tuple[str, str, str]  # kind, namespace, name
 
 REGISTRY: Final = CollectorRegistry()
+LANE_LABELS: Final = ["kind", "namespace", "resource", "lane"]
 
 
 class Timings:
@@ -73,3 +86,121 @@ LOOP_DELAY: Final = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
     registry=REGISTRY,
 )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was last seen of one resource: its status, and by lane its backlog and its dead letters.
+
+    `at` is when it was looked at last, `until` when that is too old to be told. A backlog that could not be
+    read then is an older one, kept for what it remembers.
+    """
+
+    status: Json = field(default_factory=dict)
+    backlogs: dict[str, Backlog] = field(default_factory=dict)
+    dead_letters: dict[str, int] = field(default_factory=dict)
+    at: float = 0.0
+    until: float = 0.0
+
+
+class Fleets(Collector):
+    """What was last seen of every resource, as gauges. What could not be read, or not for long, is absent."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[Key, _Seen] = {}
+
+    def saw(self, fleet: Fleet, observed: Observed, *, seconds: float) -> None:
+        """Take in a look at a fleet, true for so many seconds."""
+        now, seen = self._clock(), self._seen.setdefault(fleet.owner.key, _Seen())
+        seen.at, seen.until = now, now + seconds
+        before, seen.backlogs, seen.dead_letters = seen.backlogs, {}, {}
+        for lane in fleet.lanes:
+            group = observed.groups.get(lane.group)
+            if isinstance(group, GroupState):
+                seen.backlogs[lane.name] = backlog_of(group, lane, before.get(lane.name), now)
+            elif lane.name in before:
+                seen.backlogs[lane.name] = before[lane.name]
+            lying = observed.dead_letters.get(fleet.topic(lane.dead_letters).name)
+            if isinstance(lying, int):
+                seen.dead_letters[lane.name] = lying
+
+    def told(self, key: Key, status: Json) -> None:
+        """Take in what a resource's status says."""
+        self._seen.setdefault(key, _Seen()).status = status
+
+    def gone(self, key: Key) -> None:
+        """Forget a resource."""
+        self._seen.pop(key, None)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every gauge, with no sample where nothing is known."""
+        now, everything = self._clock(), list(self._seen.items())
+        yield _conditions(everything)
+        yield from _workloads(everything)
+        yield from _backlogs([(key, seen) for key, seen in everything if now < seen.until], now)
+
+
+def _conditions(everything: list[tuple[Key, _Seen]]) -> Metric:
+    family = GaugeMetricFamily(
+        "kafleet_resource_condition",
+        "1 for the status and reason that a condition of a resource has now",
+        labels=["kind", "namespace", "resource", "condition", "status", "reason"],
+    )
+    for key, seen in everything:
+        for each in seen.status.get("conditions", ()):
+            family.add_metric([*key, each["type"], each["status"], each["reason"]], 1)
+    return family
+
+
+def _workloads(everything: list[tuple[Key, _Seen]]) -> Iterator[Metric]:
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
+        "replicas": _gauge("replicas", "Agents that a lane shall have"),
+        "readyReplicas": _gauge("ready_replicas", "Agents of a lane that are ready"),
+        "recoveries": _counter(
+            "recoveries", "Dead agents of a lane that were taken out of its group at once"
+        ),
+    }
+    for key, seen in everything:
+        for lane in seen.status.get("lanes", ()):
+            counts = {**lane, "recoveries": lane.get("recoveries", {}).get("count", 0)}
+            for name, family in families.items():
+                if name in counts:
+                    family.add_metric([*key, lane["name"]], counts[name])
+    yield from families.values()
+
+
+def _backlogs(known: list[tuple[Key, _Seen]], now: float) -> Iterator[Metric]:
+    lag = _gauge("lag_records", "Records of a lane's inbox that are not settled")
+    oldest = _gauge(
+        "oldest_record_age_seconds",
+        "How long the oldest unsettled record of a lane has waited at least, since the operator saw it first",
+    )
+    dead = _gauge("dead_letter_records", "Records that lie in a lane's dead-letter topic")
+    written = _counter("written_records", "Records that a lane's inbox ever had, by its end offsets")
+    settled = _counter("settled_records", "Records of a lane's inbox that are settled, by committed offsets")
+    for key, seen in known:
+        for name, backlog in seen.backlogs.items():
+            if backlog.at != seen.at:
+                continue
+            labels = [*key, name]
+            lag.add_metric(labels, backlog.lag)
+            oldest.add_metric(labels, backlog.oldest_seconds(now))
+            written.add_metric(labels, backlog.written)
+            settled.add_metric(labels, backlog.written - backlog.lag)
+        for name, count in seen.dead_letters.items():
+            dead.add_metric([*key, name], count)
+    yield from (lag, oldest, dead, written, settled)
+
+
+def _gauge(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"kafleet_lane_{name}", text, labels=LANE_LABELS)
+
+
+def _counter(name: str, text: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"kafleet_lane_{name}", text, labels=LANE_LABELS)
+
+
+FLEETS: Final = Fleets()
+REGISTRY.register(FLEETS)
+ProcessCollector(registry=REGISTRY)

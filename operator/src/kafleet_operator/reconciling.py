@@ -24,7 +24,7 @@ from kafleet_operator.effects.references import References
 from kafleet_operator.effects.resources import Resources, has_finalizer, is_going
 from kafleet_operator.effects.views import View, key_of, list_all
 from kafleet_operator.errors import ApiUnavailable, Conflict, InvalidSpec, KafleetError, NotFound
-from kafleet_operator.metrics import RECONCILES
+from kafleet_operator.metrics import FLEETS, RECONCILES
 from kafleet_operator.planning.claims import claims_in, groups_in
 from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.converging import plan_fleet
@@ -62,6 +62,7 @@ FIRST_ADVANCE_SECONDS: Final = 0.1
 FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 10.0
 STUCK_SECONDS: Final = 180.0
+STALE_SECONDS: Final = 60.0  # and three observations: when what was seen last is no longer told to Prometheus
 
 # settled: nothing to do until something changes; advanced: look again at once; failed: again after a while.
 Ending = Literal["settled", "advanced", "failed"]
@@ -172,6 +173,7 @@ class Reconciler:
                 await asyncio.sleep(PACE_SECONDS)
             is_woken = await _wait(wake, self._rest_seconds(failures, advances))
             anew = is_woken or ending != "settled"
+        FLEETS.gone(key)
         del self._wakes[key]
 
     async def _run(self, key: Key, resource: Resource, *, anew: bool) -> Ending:
@@ -251,6 +253,7 @@ class Resource:
         observed = await self._observer.observe_fleet(body, fleet, kafka, anew=anew)
         observed, plan = await self._claim(fleet, observed)
         outcome = await self._perform(plan, kafka)
+        FLEETS.saw(fleet, observed, seconds=STALE_SECONDS + 3 * self._settings.observe_seconds)
         status = report_status(fleet, plan, outcome, observed, previous=self._status(), now=_now())
         await self._tell(status)
         return _ending(observed, plan, outcome)
@@ -336,6 +339,7 @@ class Resource:
     async def _tell(self, status: Json) -> None:
         """Write the status, and an Event and a log line for each of its conditions that turned."""
         body, previous = self._body(), self._status()
+        FLEETS.told(self.owner.key, status)
         await self._resources.write_status(body, status)
         for condition, reason, message, severity in transitions(previous, status):
             level = log.warning if severity == "Warning" else log.info

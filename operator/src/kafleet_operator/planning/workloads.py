@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kafleet_operator.planning.fleets import Fleet, Json, Lane
-    from kafleet_operator.planning.observations import GroupState, Observed
+    from kafleet_operator.planning.observations import GroupState, Observed, PartitionState
     from kafleet_operator.planning.plans import Outcome
 
 # Why a container waits although nobody needs to do anything, or what a condition of its own says.
@@ -62,12 +62,14 @@ def workload_of(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) 
 
 def lag_of(group: GroupState, lane: Lane) -> int:
     """Return how many records wait in a lane's input."""
-    lag = 0
-    for partition in group.partitions:
-        begin = partition.end if lane.delivery.start_from == "latest" else partition.start
-        position = begin if partition.committed is None else max(partition.committed, partition.start)
-        lag += max(0, partition.end - position)
-    return lag
+    return sum(max(0, partition.end - position_of(partition, lane)) for partition in group.partitions)
+
+
+def position_of(partition: PartitionState, lane: Lane) -> int:
+    """Return the offset of the oldest record that a lane has still to settle, should there be one."""
+    if partition.committed is not None:
+        return max(partition.committed, partition.start)
+    return partition.end if lane.delivery.start_from == "latest" else partition.start
 
 
 def _crashing(pods: Iterable[Json]) -> list[str]:
