@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 from integration.servers import PROJECT, Broker, Kubernetes, Process, eventually, free_ports, local_cluster
+from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,21 +67,49 @@ class Operator:
         )
 
     def start(self) -> None:
-        """Start the operator if it does not run, and wait until it is healthy."""
+        """Start the operator if it does not run, and wait until it has listed everything."""
         if self.process.pid is None:
             self.process.start()
-        eventually(self.is_healthy)
+        eventually(self.is_ready)
 
     def kill(self) -> None:
         self.process.kill()
 
     def is_healthy(self) -> bool:
+        return self._is_well("/healthz")
+
+    def is_ready(self) -> bool:
+        return self._is_well("/readyz")
+
+    def metrics(self, **labels: str) -> dict[str, float]:
+        """Return the value of every sample with these labels; the rest of its labels stand behind its name.
+
+        Like `kafleet_lane_lag_records lane=workers`, or without a rest `kafleet_lane_lag_records`.
+        """
+        status, text = self._get("/metrics")
+        assert status == http.HTTPStatus.OK, text
+        found = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if labels.items() <= sample.labels.items():
+                    rest = sorted(sample.labels.items() - labels.items())
+                    found[" ".join([sample.name, *(f"{name}={value}" for name, value in rest)])] = (
+                        sample.value
+                    )
+        return found
+
+    def _is_well(self, path: str) -> bool:
         self.process.check()
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
-        with closing(connection), suppress(OSError):
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == http.HTTPStatus.OK
+        with suppress(OSError):
+            return self._get(path)[0] == http.HTTPStatus.OK
         return False
+
+    def _get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        with closing(connection):
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
 
     def writes(self) -> list[str]:
         """Return the requests that change something which the operator has made so far."""

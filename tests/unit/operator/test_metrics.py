@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -147,3 +148,16 @@ def test_nothing_is_left_of_a_resource_that_is_gone() -> None:
     watched.fleets.gone(OWNER.key)
 
     assert watched.names() == set()
+
+
+def test_names_follow_the_rules_of_prometheus() -> None:
+    """Ours have our prefix, base units, and a text; counters end in _total when exposed."""
+    families = [family for family in REGISTRY.collect() if not family.name.startswith("process_")]
+
+    assert families
+    for family in families:
+        assert re.fullmatch(r"kafleet_(operator|lane|resource)_[a-z_]+", family.name), family
+        assert not re.search(r"_(ms|milliseconds|minutes|kb|mb|count|sum|bucket|total)$", family.name), family
+        assert re.fullmatch(r"[A-Z0-9][^\n]*[^.\n]", family.documentation), family
+        assert family.type in {"counter", "gauge", "histogram"}, family
+        assert (family.type == "histogram") <= family.name.endswith("_seconds"), family
