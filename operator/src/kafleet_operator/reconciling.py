@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import random
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
@@ -25,6 +24,7 @@ from kafleet_operator.effects.resources import Resources, has_finalizer, is_goin
 from kafleet_operator.effects.views import View, key_of, list_all
 from kafleet_operator.errors import ApiUnavailable, Conflict, InvalidSpec, KafleetError, NotFound
 from kafleet_operator.metrics import FLEETS, RECONCILES
+from kafleet_operator.pacing import backoff, jittered, woken
 from kafleet_operator.planning.claims import claims_in, groups_in
 from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.converging import plan_fleet
@@ -59,8 +59,6 @@ PARALLEL: Final = 16
 RECONCILE_SECONDS: Final = 120.0
 PACE_SECONDS: Final = 0.5  # between two reconciles of one resource, so that a burst of triggers makes one
 FIRST_ADVANCE_SECONDS: Final = 0.1
-FIRST_RETRY_SECONDS: Final = 0.5
-LAST_RETRY_SECONDS: Final = 10.0
 STUCK_SECONDS: Final = 180.0
 STALE_SECONDS: Final = 60.0  # and three observations: when what was seen last is no longer told to Prometheus
 
@@ -98,7 +96,7 @@ class Reconciler:
         failures = 0
         while not await self._list_all():
             failures += 1
-            await asyncio.sleep(_backoff(failures))
+            await asyncio.sleep(backoff(failures))
         self._is_listed = True
         self._spawn(self._list_forever())
 
@@ -140,7 +138,7 @@ class Reconciler:
         failures = 0
         while True:
             await asyncio.sleep(
-                _backoff(failures) if failures else _jittered(self._world.settings.resync_seconds)
+                backoff(failures) if failures else jittered(self._world.settings.resync_seconds)
             )
             failures = 0 if await self._list_all() else failures + 1
 
@@ -171,7 +169,7 @@ class Reconciler:
             advances = advances + 1 if ending == "advanced" else 0
             if not advances:
                 await asyncio.sleep(PACE_SECONDS)
-            is_woken = await _wait(wake, self._rest_seconds(failures, advances))
+            is_woken = await woken(wake, self._rest_seconds(failures, advances))
             anew = is_woken or ending != "settled"
         FLEETS.gone(key)
         del self._wakes[key]
@@ -196,8 +194,8 @@ class Reconciler:
 
     def _rest_seconds(self, failures: int, advances: int) -> float:
         if failures:
-            return _backoff(failures)
-        observe_seconds = _jittered(self._world.settings.observe_seconds)
+            return backoff(failures)
+        observe_seconds = jittered(self._world.settings.observe_seconds)
         # Almost at once, then slower and slower, should a plan never come to its end.
         advance_seconds: float = FIRST_ADVANCE_SECONDS * 2 ** (advances - 1)
         return min(advance_seconds, observe_seconds) if advances else observe_seconds
@@ -384,20 +382,3 @@ def _now() -> str:
 
 def _now_exactly() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.9, 1.1)  # noqa: S311  no secret hangs on it
-
-
-def _backoff(failures: int) -> float:
-    limit: float = min(FIRST_RETRY_SECONDS * 2 ** (failures - 1), LAST_RETRY_SECONDS)
-    return limit * random.uniform(0.5, 1)  # noqa: S311  no secret hangs on it
-
-
-async def _wait(wake: asyncio.Event, seconds: float) -> bool:
-    """Wait to be woken, for so long at most; tell whether that happened."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await wake.wait()
-    return wake.is_set()
