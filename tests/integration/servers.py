@@ -275,20 +275,36 @@ AUDIT_POLICY = {
 
 
 class Broker:
-    """One Kafka node in KRaft mode that keeps its data and its address over stops."""
+    """One Kafka node in KRaft mode that keeps its data and its addresses over stops.
 
-    def __init__(self, folder: Path) -> None:
+    `listeners` are further ones, names with their protocols; `settings` go over the usual ones.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        listeners: Mapping[str, str] | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
         jars = local_cluster("kafka-lib")
-        port, controller_port = free_ports(2)
-        self.bootstrap_servers = f"127.0.0.1:{port}"
+        protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
+        controller_port, *ports = free_ports(1 + len(protocols))
+        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(protocols, ports, strict=True)}
+        self.bootstrap_servers = self.addresses["PLAINTEXT"]
+        advertised = ",".join(f"{name}://{address}" for name, address in self.addresses.items())
         configuration = folder / "server.properties"
-        settings = {**BROKER_SETTINGS, "log.dirs": str(folder / "data")}
-        settings["controller.quorum.voters"] = f"1@127.0.0.1:{controller_port}"
-        settings["listeners"] = (
-            f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://127.0.0.1:{controller_port}"
-        )
-        settings["advertised.listeners"] = f"PLAINTEXT://{self.bootstrap_servers}"
-        configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        merged = {
+            **BROKER_SETTINGS,
+            "log.dirs": folder / "data",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            "listeners": f"{advertised},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": advertised,
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}" for name, protocol in {"CONTROLLER": "PLAINTEXT", **protocols}.items()
+            ),
+            **(settings or {}),
+        }
+        configuration.write_text("".join(f"{name}={value}\n" for name, value in merged.items()))
         logging = folder / "log4j2.properties"
         logging.write_text(BROKER_LOGGING)
         java = ["java", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
@@ -342,7 +358,6 @@ BROKER_SETTINGS: Mapping[str, object] = {
     "node.id": 1,
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "PLAINTEXT",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "offsets.topic.replication.factor": 1,
     "offsets.topic.num.partitions": 4,

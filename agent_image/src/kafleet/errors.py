@@ -45,6 +45,10 @@ class InvalidLaneFile(StartError, ValueError):
     """The lane file is missing or does not fit its schema."""
 
 
+class InvalidSecret(StartError, ValueError):
+    """A mounted Secret is missing, or is nothing that Kafka's client can use."""
+
+
 def _seconds(after: float) -> float:
     seconds = float(after)
     if not math.isfinite(seconds) or seconds < 0:

@@ -62,6 +62,48 @@ class Http(_Block):
     port: Annotated[int, Field(ge=0, le=65535)]
 
 
+class Password(_Block):
+    """A user name and a password."""
+
+    type: Literal["scram-sha-512", "plain"]
+    username: Name
+    password_file: Name
+
+
+class ClientCertificate(_Block):
+    """A certificate and its private key, PEM."""
+
+    type: Literal["mtls"]
+    certificate_file: Name
+    key_file: Name
+
+
+class ClientCredentials(_Block):
+    """What an OpenID Connect provider gives tokens for."""
+
+    type: Literal["oauthbearer"]
+    token_endpoint_uri: Name
+    client_id: Name
+    client_secret_file: Name
+    scope: str
+
+
+Authentication = Password | ClientCertificate | ClientCredentials
+
+
+class Tls(_Block):
+    """TLS to brokers whose certificate authority is in that file, PEM; None: one that the image trusts."""
+
+    ca_file: Name | None
+
+
+class Security(_Block):
+    """Who the process is towards the brokers, and whether the line is encrypted; secrets are in files."""
+
+    authentication: Annotated[Authentication, Field(discriminator="type")] | None
+    tls: Tls | None
+
+
 class Lane(_Block):
     """One consumer group's job, as one of its processes needs to know it."""
 
@@ -72,6 +114,7 @@ class Lane(_Block):
     lane: Name
     group: Name
     bootstrap_servers: Name
+    security: Security = Security(authentication=None, tls=None)
     inputs: Annotated[tuple[Input, ...], Field(min_length=1, strict=False)]
     outputs: dict[str, str]
     output: str

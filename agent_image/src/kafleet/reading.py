@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from kafleet.connections import librdkafka_settings
 from kafleet.records import Partition, Record
 
 if TYPE_CHECKING:
@@ -340,7 +341,7 @@ def _settings(lane: Lane, client_id: str) -> dict[str, object]:
     longest_silence = lane.delivery.drain_seconds + _REVOKE_GRACE_SECONDS + _COMMIT_SECONDS
     interval = min(max(longest_silence, _SHORTEST_POLL_INTERVAL_SECONDS), _LONGEST_POLL_INTERVAL_SECONDS)
     return {
-        "bootstrap.servers": lane.bootstrap_servers,
+        **librdkafka_settings(lane),
         "client.id": client_id,
         "group.id": lane.group,
         "group.protocol": "consumer",

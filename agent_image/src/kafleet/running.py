@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 import structlog
 import uvloop
+from confluent_kafka import KafkaException
 
 from kafleet.attempts import Attempts
 from kafleet.contacts import Contact
 from kafleet.dispatching import Dispatcher
-from kafleet.errors import StartError
+from kafleet.errors import InvalidSecret, StartError
 from kafleet.lanes import read_lane
 from kafleet.loading import load_handlers
 from kafleet.logs import configure_logs
@@ -91,7 +92,11 @@ async def run(settings: Settings, last_words: TerminationLog) -> int:
     lane = read_lane(settings.lane_file)
     last_words.note(group=lane.group)
     handlers = load_handlers(lane.agent)
-    return await Process(settings, lane, handlers, last_words).run()
+    try:
+        process = Process(settings, lane, handlers, last_words)
+    except KafkaException as error:
+        raise InvalidSecret(f"Kafka's client cannot use its settings: {error.args[0].str()}") from None
+    return await process.run()
 
 
 class Process:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from kafleet.connections import librdkafka_settings
 from kafleet.ports import RecordRefused, WriteFailed
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Writer:
 
 def _settings(lane: Lane, client_id: str) -> dict[str, object]:
     return {
-        "bootstrap.servers": lane.bootstrap_servers,
+        **librdkafka_settings(lane),
         "client.id": client_id,
         "acks": "all",
         "enable.idempotence": True,

@@ -18,12 +18,28 @@ from kafleet.lanes import parse_lane, read_lane
 
 CONTRACT = Path(__file__).resolve().parents[3] / "agent_image" / "contract"
 SCHEMA = Draft202012Validator(json.loads((CONTRACT / "lane.schema.json").read_text()))
+# Lane files that have every field there is, one for each way of proving who one is.
+FULL = [
+    {**lane_file(), "security": {"authentication": authentication, "tls": {"caFile": "/ca"}}}
+    for authentication in (
+        {"type": "plain", "username": "u", "passwordFile": "/p"},
+        {"type": "mtls", "certificateFile": "/c", "keyFile": "/k"},
+        {
+            "type": "oauthbearer",
+            "tokenEndpointUri": "https://t",
+            "clientId": "c",
+            "clientSecretFile": "/s",
+            "scope": "",
+        },
+    )
+]
 VALUES: list[Any] = [
     None,
     "",
     "x",
     "m:a",
     "latest",
+    "mtls",
     0,
     1,
     -1,
@@ -57,12 +73,15 @@ def test_a_lane_file_as_the_operator_writes_it_is_read() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from(paths(lane_file())[1:]),
+    st.sampled_from([(full, path) for full in FULL for path in paths(full)[1:]]),
     st.sampled_from(["remove", "replace", "add"]),
     st.sampled_from(VALUES),
 )
-def test_schema_and_reader_agree_on_every_field(path: tuple[Any, ...], change: str, value: object) -> None:
-    document = copy.deepcopy(lane_file())
+def test_schema_and_reader_agree_on_every_field(
+    place_of_change: tuple[dict[str, Any], tuple[Any, ...]], change: str, value: object
+) -> None:
+    full, path = place_of_change
+    document = copy.deepcopy(full)
     place: Any = document
     for step in path[:-1]:
         place = place[step]

@@ -9,11 +9,11 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from kafleet_operator.api.blocks import (
     AgentSpec,
     Block,
-    Connection,
     are_durations,
     rule,
     rules,
 )
+from kafleet_operator.api.connections import ConnectionSpec  # noqa: TC001  pydantic reads it
 from kafleet_operator.api.delivery import SHRINKS, DeliverySpec, backoff_rule, in_force
 from kafleet_operator.api.topics import TopicSpec
 from kafleet_operator.errors import InvalidSpec
@@ -92,7 +92,7 @@ class AgentGroupSpec(Block):
         description="What becomes of topics and offsets when this resource is deleted: Retain keeps them, "
         "Delete deletes the group and the topics that this resource created",
     )
-    connection: Connection = Field(default={}, validate_default=True, description="How to reach Kafka")
+    connection: ConnectionSpec = Field(default={}, validate_default=True, description="How to reach Kafka")
     workers: Workers = Field(description="The agents that take tasks and write results")
     tasks: TopicSpec = Field(
         default={}, validate_default=True, description="The topic that work goes into; never compacted"

@@ -366,14 +366,3 @@ class AgentSpec(Block):
         if len({variable.name for variable in env}) < len(env):
             raise ValueError("a variable is given twice; keep one of them")
         return env
-
-
-class Connection(Block):
-    """How the fleet reaches Kafka."""
-
-    bootstrap_servers: str = Field(
-        default="",
-        max_length=2048,
-        pattern=r"^([^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*)?$",
-        description="Brokers to begin with, as host:port,host:port; empty for those of the installation",
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def _structural(schema: Schema, definitions: Schema) -> Schema:
         # The API server checks a default against the rules beside it before it fills in what is nested.
         if schema.get("default") == {}:
             fields = schema["properties"].items()
-            schema["default"] = {name: each["default"] for name, each in fields if "default" in each}
+            schema["default"] = deepcopy(
+                {name: each["default"] for name, each in fields if "default" in each}
+            )
     return _without_defaults(schema) if is_override else schema
 
 
@@ -46,7 +49,8 @@ def _resolved(schema: Schema, definitions: Schema) -> Schema:
     """Put what is referred to in place; an optional field is one that may be left out."""
     schema = dict(schema)
     if "$ref" in schema:
-        definition = definitions[schema.pop("$ref").removeprefix("#/$defs/")]
+        # A copy: what the file had twice would be written as a YAML alias.
+        definition = deepcopy(definitions[schema.pop("$ref").removeprefix("#/$defs/")])
         schema = {**definition, **schema, **_all_rules(definition, schema)}
     choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(choices) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kafleet_operator.planning import names
-from kafleet_operator.planning.connections import Connection
+from kafleet_operator.planning.connections import connection_for
 from kafleet_operator.planning.fleets import Agent, Delivery, Fleet, Lane, Topic
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def fleet_for(owner: Owner, spec: AgentGroupSpec, *, bootstrap_servers: str, ado
         lanes=(lane,),
         inbox=TASKS,
         outbox=RESULTS,
-        connection=Connection(spec.connection.bootstrap_servers or bootstrap_servers),
+        connection=connection_for(
+            spec.connection, bootstrap_servers=bootstrap_servers, namespace=owner.namespace
+        ),
         is_suspended=spec.suspend,
         deletes_topics=spec.deletion_policy == "Delete",
         adopts_topics=adopts_topics,

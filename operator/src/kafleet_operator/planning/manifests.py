@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from kafleet_operator.planning import lanefiles, names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kafleet_operator.planning.connections import SecretKey
     from kafleet_operator.planning.fleets import Delivery, Fleet, Json, Lane, Owner
 
 CONTAINER = "agent"
@@ -77,19 +80,22 @@ def deployment_for(
                 },
                 "template": {
                     "metadata": {"labels": names.labels(owner, lane.name), "annotations": annotations},
-                    "spec": _pod(owner, lane, _container(lane, agent_image, image_pull_policy)),
+                    "spec": _pod(fleet, lane, _container(fleet, lane, agent_image, image_pull_policy)),
                 },
             },
         }
     )
 
 
-def _pod(owner: Owner, lane: Lane, container: Json) -> Json:
-    name = names.object_name(owner, lane.name)
+def _pod(fleet: Fleet, lane: Lane, container: Json) -> Json:
+    name = names.object_name(fleet.owner, lane.name)
     volumes: list[Json] = [
         {"name": "lane", "configMap": {"name": name}},
         {"name": "tmp", "emptyDir": {}},
     ]
+    secrets = fleet.connection.secret_keys()
+    if secrets:
+        volumes.append({"name": "secrets", "projected": {"defaultMode": 0o440, "sources": _sources(secrets)}})
     if lane.agent.code_config_map:
         volumes.append({"name": "code", "configMap": {"name": lane.agent.code_config_map}})
     return {
@@ -101,6 +107,8 @@ def _pod(owner: Owner, lane: Lane, container: Json) -> Json:
             "runAsNonRoot": True,
             "runAsUser": USER_ID,
             "runAsGroup": USER_ID,
+            # Who may read the Secrets in the pod.
+            **({"fsGroup": USER_ID} if secrets else {}),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
@@ -108,7 +116,7 @@ def _pod(owner: Owner, lane: Lane, container: Json) -> Json:
     }
 
 
-def _container(lane: Lane, agent_image: str, image_pull_policy: str) -> Json:
+def _container(fleet: Fleet, lane: Lane, agent_image: str, image_pull_policy: str) -> Json:
     agent = lane.agent
     mounts: list[Json] = [
         {"name": "lane", "mountPath": lanefiles.FOLDER, "readOnly": True},
@@ -117,6 +125,8 @@ def _container(lane: Lane, agent_image: str, image_pull_policy: str) -> Json:
     if agent.code_config_map:
         # Inside the lane's volume: the kubelet makes the mount point there.
         mounts.append({"name": "code", "mountPath": lanefiles.CODE_FOLDER, "readOnly": True})
+    if fleet.connection.secret_keys():
+        mounts.append({"name": "secrets", "mountPath": lanefiles.SECRETS_FOLDER, "readOnly": True})
     container: Json = {
         "name": CONTAINER,
         "image": agent.image or agent_image,
@@ -143,6 +153,17 @@ def _container(lane: Lane, agent_image: str, image_pull_policy: str) -> Json:
     if agent.resources:
         container["resources"] = agent.resources
     return container
+
+
+def _sources(keys: Iterable[SecretKey]) -> list[Json]:
+    """Return what a projected volume shows: of each Secret only the keys that are needed."""
+    paths: dict[str, dict[str, str]] = {}
+    for key in keys:
+        paths.setdefault(key.secret, {})[key.key] = lanefiles.secret_path(key)
+    return [
+        {"secret": {"name": name, "items": [{"key": key, "path": path} for key, path in items.items()]}}
+        for name, items in paths.items()
+    ]
 
 
 def _probe(path: str, *, period: int, timeout: int, failures: int) -> Json:

@@ -13,6 +13,23 @@ def spec(workers: Spec | None = None, agent: Spec | None = None, **others: objec
     return {"workers": {"agent": {"handler": "triage:agent", **(agent or {})}, **(workers or {})}, **others}
 
 
+# Every way of proving who one is, with all of its fields.
+AUTHENTICATIONS: dict[str, Spec] = {
+    "none": {},
+    "scram-sha-512": {"username": "triage", "password": {"secret": "s", "key": "password"}},
+    "plain": {"username": "triage", "password": {"secret": "s", "key": ".hidden"}},
+    "mtls": {"certificateAndKey": {"secret": "s", "certificate": "user.crt", "key": "user.key"}},
+    "oauthbearer": {
+        "oauthbearer": {
+            "tokenEndpointUri": "https://sso.example/realms/kafka/protocol/openid-connect/token",
+            "clientId": "triage",
+            "clientSecret": {"secret": "s", "key": "clientSecret"},
+            "scope": "kafka",
+        }
+    },
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A spec that nobody accepts; `admission` is part of what the user reads from kubectl.
@@ -104,5 +121,18 @@ VALID: dict[str, Spec] = {
     ),
     "a retention that the workers' own timeout fits": spec(
         {"delivery": {"taskTimeout": "1s"}}, tasks={"config": {"retention.ms": "1000"}}
+    ),
+    **{
+        f"connected by {type_}": spec(connection={"authentication": {"type": type_, **fields}, "tls": {}})
+        for type_, fields in AUTHENTICATIONS.items()
+    },
+    "a certificate as cert-manager has it": spec(
+        connection={
+            "authentication": {"type": "mtls", "certificateAndKey": {"secret": "s"}},
+            "tls": {"ca": {"secret": "s", "key": "ca.crt"}},
+        }
+    ),
+    "a password over a line that anybody can read": spec(
+        connection={"authentication": {"type": "plain", **AUTHENTICATIONS["plain"]}}
     ),
 }

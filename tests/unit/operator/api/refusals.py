@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unit.operator.api.examples import Refused, spec
 from unit.operator.api.refused_agents import AGENTS
+from unit.operator.api.refused_connections import CONNECTIONS
 
 TOPICS_AND_DELIVERY: dict[str, Refused] = {
     "more replicas than partitions": Refused(
@@ -236,4 +237,4 @@ TOPICS_AND_DELIVERY: dict[str, Refused] = {
     ),
 }
 
-INVALID = AGENTS | TOPICS_AND_DELIVERY
+INVALID = AGENTS | CONNECTIONS | TOPICS_AND_DELIVERY
