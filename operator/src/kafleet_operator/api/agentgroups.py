@@ -13,7 +13,7 @@ from kafleet_operator.api.blocks import (
     rule,
     rules,
 )
-from kafleet_operator.api.connections import ConnectionSpec  # noqa: TC001  pydantic reads it
+from kafleet_operator.api.connections import ConnectionSpec
 from kafleet_operator.api.delivery import SHRINKS, DeliverySpec, backoff_rule, in_force
 from kafleet_operator.api.topics import TopicSpec
 from kafleet_operator.errors import InvalidSpec
