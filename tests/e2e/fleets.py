@@ -224,6 +224,10 @@ class Fleet:
         )
         self.wait_ready()
 
+    def wait_gone(self) -> None:
+        """Wait until no agent is left, not even on its way out."""
+        self.until("the agents to end", lambda: not self.read("pods", "-l", self.selector)["items"], 60)
+
     def deployment(self) -> Json:
         return self.read("deployment", f"{self.name}-workers")
 

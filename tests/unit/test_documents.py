@@ -86,11 +86,14 @@ def test_applied_folders_hold_fleets_with_their_code() -> None:
         printed = subprocess.run(
             [kubectl, "kustomize", REPOSITORY / folder], stdout=subprocess.PIPE, check=True
         )
-        bodies = {body["kind"]: body for body in yaml.safe_load_all(printed.stdout)}
-        agent = parse_agent_group(bodies["AgentGroup"]).workers.agent
-        assert agent.code
-        assert agent.code.config_map == bodies["ConfigMap"]["metadata"]["name"]
-        assert f"{agent.handler.split(':')[0]}.py" in bodies["ConfigMap"]["data"]
+        bodies = list(yaml.safe_load_all(printed.stdout))
+        code = {body["metadata"]["name"]: body["data"] for body in bodies if body["kind"] == "ConfigMap"}
+        fleets = [body for body in bodies if body["kind"] == "AgentGroup"]
+        assert fleets
+        for fleet in fleets:
+            agent = parse_agent_group(fleet).workers.agent
+            assert agent.code
+            assert f"{agent.handler.split(':')[0]}.py" in code[agent.code.config_map]
 
 
 def test_manifests_are_shown_at_all() -> None:
@@ -131,6 +134,18 @@ def test_readme_shows_the_example_as_it_is() -> None:
 
     assert yaml.safe_load(shown["yaml"]) == yaml.safe_load((example / "agentgroup.yaml").read_text())
     assert set(shown["python"].splitlines()) <= set((example / "triage.py").read_text().splitlines())
+
+
+def test_chaining_shows_the_example_as_it_is() -> None:
+    (shown,) = (
+        yaml.safe_load(block.text)["spec"]
+        for block in blocks("yaml")
+        if block.place.startswith("docs/chaining.md:")
+    )
+    example = yaml.safe_load((REPOSITORY / "examples" / "chain" / "answering.yaml").read_text())["spec"]
+
+    assert shown["tasks"] == example["tasks"]
+    assert shown["workers"]["agent"].items() <= example["workers"]["agent"].items()
 
 
 def test_operations_explain_every_condition_and_reason() -> None:
