@@ -16,7 +16,7 @@ from kafleet.envelopes import InvalidEnvelope, emitted_headers, emitted_id, enve
 from kafleet.errors import Reject, RetryLater, Throttled
 from kafleet.loading import Form
 from kafleet.payloads import InvalidPayload, encoded, kind_of
-from kafleet.records import Outgoing, text_of
+from kafleet.records import Outgoing
 from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated
 
 if TYPE_CHECKING:
@@ -238,10 +238,7 @@ def _deadline_fault(envelope: Envelope) -> Fault:
 
 def _names(record: Record, envelope: Envelope | None, number: int) -> dict[str, object]:
     return {
-        "topic": record.partition.topic,
-        "partition": record.partition.number,
-        "offset": record.offset,
-        "key": text_of(record.key),
+        **record.names,
         "record_id": record.name if envelope is None else envelope.id,
         "correlation_id": None if envelope is None else envelope.correlation_id,
         "attempt": number,

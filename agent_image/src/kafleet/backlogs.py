@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from kafleet.watermarks import Watermark
+from kafleet.commitmetadata import Progress, metadata_of, progress_from
+from kafleet.offsetmaps import OffsetMap
+from kafleet.ports import Assignment, Position
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -20,8 +22,8 @@ HELD_RECORDS = 10_000
 """Records that one replica keeps, all partitions together; each partition may keep its share."""
 HELD_BYTES = 64 * 1024 * 1024
 """Bytes of records that one replica keeps, all partitions together; each partition may keep its share."""
-WINDOW = 10_000
-"""Offsets a partition may be ahead of its oldest unsettled record; bounds what a crash repeats."""
+MAP_SHARE = 0.75
+"""Share of the offset map's room beyond which a partition takes no new records."""
 
 
 class Lot:
@@ -31,24 +33,32 @@ class Lot:
     """
 
     __slots__ = (
+        "_acknowledged",
+        "_changes",
         "committed",
         "epoch",
+        "failed",
         "in_flight",
         "is_closed",
         "is_leaving",
         "is_paused",
         "items",
+        "map_fullness",
+        "offsets",
         "partition",
         "ready",
         "size",
-        "watermark",
     )
 
-    def __init__(self, partition: Partition, epoch: int) -> None:
+    def __init__(self, partition: Partition, assignment: Assignment) -> None:
         self.partition = partition
-        self.epoch = epoch
-        self.watermark = Watermark()
-        self.committed: int | None = None
+        self.epoch, self.committed, metadata = assignment
+        progress = Progress() if self.committed is None else progress_from(self.committed, metadata)
+        self.offsets = OffsetMap(self.committed, progress.settled)
+        self.failed = dict(progress.failed)  # attempts, by offset, of what is not settled
+        self.map_fullness = 0.0  # of its room, as of the last position
+        self._changes = 0  # of what should be committed
+        self._acknowledged = 0  # of those changes
         self.items: dict[Item, None] = {}  # not settled, in log order
         self.ready: deque[Item] = deque()
         self.in_flight = 0
@@ -57,11 +67,45 @@ class Lot:
         self.is_leaving = False
         self.is_closed = False
 
+    def fetch(self, offset: int) -> bool:
+        """Note an offset that was read, rising; False if an earlier owner has settled it."""
+        is_new = self.offsets.fetch(offset)
+        if self.committed is None or not is_new:
+            self._changes += 1
+        return is_new
+
+    def settle(self, offset: int) -> None:
+        """Note that an offset is settled."""
+        self.offsets.settle(offset)
+        self.failed.pop(offset, None)
+        self._changes += 1
+
+    def fail(self, offset: int, attempts: int) -> None:
+        """Note how many attempts at an offset have failed by now."""
+        self.failed[offset] = attempts
+        self._changes += 1
+
+    def uncommitted(self) -> tuple[int, Position] | None:
+        """Return what should be committed and which change it is, None if all is acknowledged."""
+        offset = self.offsets.position
+        if offset is None or self._changes == self._acknowledged:
+            return None
+        metadata = metadata_of(offset, Progress(self.offsets.settled(), self.failed))
+        self.map_fullness = metadata.fullness
+        return self._changes, Position(self.partition, self.epoch, offset, metadata.text)
+
+    def acknowledge(self, change: int, position: Position) -> None:
+        """Note that a position is committed."""
+        self._acknowledged = change
+        self.committed = position.offset
+
     def fullness(self, *, shares: int, concurrency: int) -> float:
-        """Return how much of its share of memory a partition has used, or of its window; 1 is full."""
+        """Return how much of its share of memory a partition has used, or of its offset map; 1 is full."""
         records = (HELD_RECORDS + concurrency) / shares
         size = HELD_BYTES / shares
-        return max(len(self.items) / records, self.size / size, len(self.watermark) / WINDOW)
+        # With nothing at hand only reading on can make room: what fills the map then was left by others.
+        offset_map = self.map_fullness / MAP_SHARE if self.items else 0.0
+        return max(len(self.items) / records, self.size / size, offset_map)
 
 
 class Item:
@@ -85,7 +129,7 @@ class Item:
         self.record = record
         self.lot = lot
         self.size = record.size
-        self.attempt = 1
+        self.attempt = 1 + lot.failed.get(record.offset, 0)
         self.fault: Fault | None = None  # of the last attempt
         self.outgoing: tuple[Outgoing, ...] | None = None
         self.undelivered = 0  # times `outgoing` could not be written

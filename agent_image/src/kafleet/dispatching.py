@@ -2,23 +2,23 @@
 
 Pure asyncio over values: records come from a `Source` and go to a `Sink`, the work is an `Attempting`.
 Everything runs on one event loop. The invariant: an offset is settled only when all that its record emitted,
-or its dead letter, is acknowledged; and nothing but the position of a watermark is ever committed.
+or its dead letter, is acknowledged; and nothing but the position of an offset map is ever committed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from functools import partial
 from typing import TYPE_CHECKING
 
 from kafleet.backlogs import Backlog, Item, Lot
-from kafleet.envelopes import dead_letter_headers
-from kafleet.ports import Position, RecordRefused, WriteFailed
-from kafleet.records import Outgoing, Partition, Record, text_of
-from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated, Verdict
+from kafleet.backoffs import Backoff
+from kafleet.delivering import Deliveries
+from kafleet.ports import Assignment, Position
+from kafleet.verdicts import Failed, Finished, Postponed, Refused, Saturated, Verdict
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterable, Mapping
 
     from structlog.typing import FilteringBoundLogger
@@ -26,15 +26,12 @@ if TYPE_CHECKING:
     from kafleet.lanes import Lane
     from kafleet.metrics import Metrics
     from kafleet.ports import Attempting, Sink, Source
+    from kafleet.records import Partition, Record
 
 COMMIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 86_400.0
 """What a handler may ask for at most: while it waits, its key waits, and the topic's retention runs."""
-_MOST_DOUBLINGS = 32
 _CANCEL_SECONDS = 1.0
-_INNOCENT_REFUSALS = (
-    2  # brokers refuse a batch as a whole: a record alone at fault is refused again by itself
-)
 
 
 class Dispatcher:
@@ -51,14 +48,13 @@ class Dispatcher:
         logger: FilteringBoundLogger,
         randomness: random.Random | None = None,
     ) -> None:
-        self._lane = lane
         self._delivery = lane.delivery
         self._attempt = attempt
         self._source = source
-        self._sink = sink
         self._metrics = metrics
         self._logger = logger
-        self._random = randomness or random.Random()  # noqa: S311 - jitter, no secret
+        self._backoff = Backoff(lane.delivery, randomness)
+        self._deliveries = Deliveries(lane, sink, self._backoff, metrics=metrics, logger=logger)
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog(is_ordered=lane.delivery.ordering == "Key")
         self._tasks: dict[Item, asyncio.Task[float | None]] = {}
@@ -102,10 +98,10 @@ class Dispatcher:
         items = (item for lot in self.lots.values() for item in lot.items)
         return [item for item in items if item.fault is not None]
 
-    def assign(self, epochs: Mapping[Partition, int]) -> None:
-        """Take partitions on, each in a new epoch."""
-        for partition, epoch in epochs.items():
-            self.lots[partition] = Lot(partition, epoch)
+    def assign(self, assignments: Mapping[Partition, Assignment]) -> None:
+        """Take partitions on, each in a new epoch, with what their last owner left beside its commit."""
+        for partition, assignment in assignments.items():
+            self.lots[partition] = Lot(partition, assignment)
         self._balance_all()
 
     def take(self, records: Iterable[Record]) -> None:
@@ -115,11 +111,11 @@ class Dispatcher:
             lot = self.lots.get(record.partition)
             if lot is None or lot.is_leaving or self.is_stopping:
                 continue
-            if record.offset < lot.watermark.next_offset:
+            if record.offset < lot.offsets.next_offset:
                 lot = self._begin_again(lot, record.offset)
-            lot.watermark.fetch(record.offset)
-            self._backlog.add(Item(record, lot), self._loop.time())
-            touched.add(lot)
+            if lot.fetch(record.offset):
+                self._backlog.add(Item(record, lot), self._loop.time())
+                touched.add(lot)
         self._pump()
         for lot in touched:
             self._balance(lot)
@@ -170,16 +166,16 @@ class Dispatcher:
         self.lose(list(self.lots))
 
     async def commit(self) -> None:
-        """Commit every position that has moved, and wait for the answer."""
-        positions = _uncommitted(self.lots.values())
-        if not positions:
+        """Commit of every partition what has changed, and wait for the answer."""
+        changed = [(lot, *found) for lot in self.lots.values() if (found := lot.uncommitted())]
+        self._balance_all()  # the maps were measured just now
+        if not changed:
             return
-        acknowledged = await self._source.commit(positions)
-        for position in positions:
-            lot = self.lots.get(position.partition)
-            if lot is not None and lot.epoch == position.epoch and position.partition in acknowledged:
-                lot.committed = acknowledged[position.partition]
-        self._metrics.committed(len(acknowledged), len(positions) - len(acknowledged))
+        acknowledged = await self._source.commit([position for _, _, position in changed])
+        for lot, change, position in changed:
+            if position.partition in acknowledged:
+                lot.acknowledge(change, position)
+        self._metrics.committed(len(acknowledged), len(changed) - len(acknowledged))
 
     async def commit_regularly(self) -> None:
         """Commit at least each second while there is something to commit; runs until cancelled."""
@@ -223,10 +219,10 @@ class Dispatcher:
             return None
         error = task.exception()
         if error is not None:  # a mistake of ours must neither lose the record nor stop the others
-            self._logger.error("internal error", **_names(item.record), exc_info=error)
-            return self._undelivered(item, error)
+            self._logger.error("internal error", **item.record.names, exc_info=error)
+            return self._deliveries.fail(item, error)
         if task.result() is None:
-            item.lot.watermark.settle(item.record.offset)
+            item.lot.settle(item.record.offset)
             self._metrics.settled()
         return task.result()
 
@@ -239,7 +235,7 @@ class Dispatcher:
             delay = self._judge(item, verdict)
             if delay is not None:
                 return delay
-        return await self._deliver(item)
+        return await self._deliveries.deliver(item)
 
     def _judge(self, item: Item, verdict: Verdict) -> float | None:
         """Decide on an attempt; None when there is something to write, else the seconds until the next."""
@@ -248,61 +244,20 @@ class Dispatcher:
                 item.outgoing = outgoing
                 item.fault = None
             case Refused(reason, fault, was_called):
-                self._bury(item, reason, fault, item.attempt if was_called else item.attempt - 1)
+                self._deliveries.bury(item, reason, fault, item.attempt if was_called else item.attempt - 1)
             case Failed(fault) if item.attempt >= self._delivery.max_attempts:
-                self._bury(item, "AttemptsExhausted", fault, item.attempt)
+                self._deliveries.bury(item, "AttemptsExhausted", fault, item.attempt)
             case Failed(fault):
                 item.fault = fault
+                item.lot.fail(item.record.offset, item.attempt)
                 item.attempt += 1
-                return self._backoff(item.attempt - 1)
+                return self._backoff.seconds(item.attempt - 1)
             case Postponed(after):
                 return min(after, LONGEST_WAIT_SECONDS)
             case Saturated(after):
                 self._throttle(min(after, LONGEST_WAIT_SECONDS))
                 return 0.0
         return None
-
-    async def _deliver(self, item: Item) -> float | None:
-        """Write what a record emitted; None when all is acknowledged, else the seconds to wait."""
-        while item.outgoing:
-            if item.lot.is_closed:
-                raise asyncio.CancelledError
-            results = await asyncio.gather(*map(self._sink.produce, item.outgoing), return_exceptions=True)
-            left = [
-                (outgoing, error) for outgoing, error in zip(item.outgoing, results, strict=True) if error
-            ]
-            self._metrics.emitted(len(results) - len(left))
-            item.outgoing = tuple(outgoing for outgoing, _ in left)
-            refusal = next((error for _, error in left if isinstance(error, RecordRefused)), None)
-            is_proven = item.undelivered >= _INNOCENT_REFUSALS
-            if refusal is not None and is_proven and item.dead_reason is None:
-                self._bury(item, "OutputRefused", Fault.of(refusal), item.attempt)
-            elif left:
-                return self._undelivered(item, left[0][1])
-        if item.dead_reason is not None:
-            self._metrics.dead_letter(item.dead_reason)
-            self._logger.warning("dead letter", **_names(item.record), reason=item.dead_reason)
-        return None
-
-    def _undelivered(self, item: Item, error: BaseException | None) -> float:
-        item.undelivered += 1
-        item.fault = Fault.of(error or WriteFailed("unknown"))
-        self._logger.error(
-            "cannot write, the record's key waits",
-            **_names(item.record),
-            is_dead_letter=item.dead_reason is not None,
-            error=item.fault.message,
-        )
-        return self._backoff(item.undelivered)
-
-    def _bury(self, item: Item, reason: str, fault: Fault, attempts: int) -> None:
-        record = item.record
-        headers = dead_letter_headers(
-            record, reason=reason, fault=fault, attempts=attempts, group=self._lane.group
-        )
-        item.outgoing = (Outgoing(self._lane.dead_letters, record.key, record.value, headers),)
-        item.dead_reason = reason
-        item.fault = fault
 
     def _hold(self, item: Item, delay: float) -> None:
         item.timer = self._loop.call_later(delay, self._wake, item)
@@ -323,11 +278,6 @@ class Dispatcher:
     def _end_throttle(self) -> None:
         self._throttle_timer = None
         self._pump()
-
-    def _backoff(self, failures: int) -> float:
-        """Double the wait with each failure, and take a random half off: replicas must not retry in step."""
-        longest = self._delivery.backoff_initial_seconds * 2.0 ** min(failures - 1, _MOST_DOUBLINGS)
-        return min(longest, self._delivery.backoff_max_seconds) * self._random.uniform(0.5, 1.0)
 
     def _balance_all(self) -> None:
         for lot in self.lots.values():
@@ -351,12 +301,12 @@ class Dispatcher:
             "offsets went back, starting over",
             topic=lot.partition.topic,
             partition=lot.partition.number,
-            expected=lot.watermark.next_offset,
+            expected=lot.offsets.next_offset,
             offset=offset,
         )
         self._leave(lot)
         self._close(lot)
-        fresh = self.lots[lot.partition] = Lot(lot.partition, lot.epoch)
+        fresh = self.lots[lot.partition] = Lot(lot.partition, Assignment(lot.epoch))
         fresh.is_paused = lot.is_paused
         return fresh
 
@@ -378,17 +328,4 @@ class Dispatcher:
 
 
 def _uncommitted(lots: Iterable[Lot]) -> list[Position]:
-    return [
-        Position(lot.partition, lot.epoch, position)
-        for lot in lots
-        if (position := lot.watermark.position) is not None and position != lot.committed
-    ]
-
-
-def _names(record: Record) -> dict[str, object]:
-    return {
-        "topic": record.partition.topic,
-        "partition": record.partition.number,
-        "offset": record.offset,
-        "key": text_of(record.key),
-    }
+    return [found[1] for lot in lots if (found := lot.uncommitted())]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Sequence
 
     from kafleet.records import Outgoing, Partition, Record
     from kafleet.verdicts import Verdict
@@ -23,11 +23,23 @@ class RecordRefused(WriteFailed):
 
 
 class Position(NamedTuple):
-    """Everything before `offset` is settled; valid only in the assignment `epoch` of that partition."""
+    """What to commit: everything before `offset` is settled, `metadata` tells what is above it.
+
+    Valid only in the assignment `epoch` of that partition.
+    """
 
     partition: Partition
     epoch: int
     offset: int
+    metadata: str = ""
+
+
+class Assignment(NamedTuple):
+    """Where a partition begins in a new epoch: what the group has committed, None where it never did."""
+
+    epoch: int
+    committed: int | None = None
+    metadata: str | None = None
 
 
 class Source(Protocol):
@@ -37,8 +49,8 @@ class Source(Protocol):
 
     def resume(self, partition: Partition, /) -> None: ...
 
-    def commit(self, positions: Sequence[Position], /) -> Awaitable[Mapping[Partition, int]]:
-        """Commit; the offsets that were acknowledged. Never raises: what failed is left out."""
+    def commit(self, positions: Sequence[Position], /) -> Awaitable[Collection[Partition]]:
+        """Commit; the partitions that were acknowledged. Never raises: what failed is left out."""
 
 
 class Sink(Protocol):

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from kafleet.connections import librdkafka_settings
+from kafleet.ports import Assignment
 from kafleet.records import Partition, Record
+from kafleet.takeovers import starts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 
     from confluent_kafka import Message
     from structlog.typing import FilteringBoundLogger
@@ -31,10 +33,10 @@ if TYPE_CHECKING:
     from kafleet.ports import Position
 
 _FATAL = KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes have no other name
+_EXPELLED = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH})
 _POLL_SECONDS = 0.05
 _BATCH_RECORDS = 500
 _BATCHES_AHEAD = 2
-_CALL_SECONDS = 5.0
 _COMMIT_SECONDS = 90.0
 _REVOKE_GRACE_SECONDS = 10.0
 _STOP_SECONDS = 15.0
@@ -45,7 +47,7 @@ _LONGEST_POLL_INTERVAL_SECONDS = 86_400.0
 class Events(Protocol):
     """Who is told, on the event loop."""
 
-    def assign(self, epochs: Mapping[Partition, int], /) -> None: ...
+    def assign(self, assignments: Mapping[Partition, Assignment], /) -> None: ...
 
     def take(self, records: Iterable[Record], /) -> None: ...
 
@@ -84,7 +86,7 @@ class Reader:
         self._batch: list[Record] = []
         self._handed_over = 0  # batches; written by the thread only
         self._taken = 0  # batches; written by the event loop only
-        self._committing: asyncio.Future[Mapping[Partition, int]] | None = None
+        self._committing: asyncio.Future[Collection[Partition]] | None = None
         self._fatal: str | None = None
         self._is_stopping = False
         self._is_committed = True
@@ -109,15 +111,15 @@ class Reader:
         """Fetch a partition again."""
         self._commands.put(lambda: self._if_owned(self._consumer.resume, partition))
 
-    async def commit(self, positions: Sequence[Position]) -> Mapping[Partition, int]:
-        """Commit positions of partitions that are still owned; returns the offsets that were acknowledged."""
-        answer: asyncio.Future[Mapping[Partition, int]] = self._loop.create_future()
+    async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
+        """Commit positions of partitions that are still owned; returns what was acknowledged."""
+        answer: asyncio.Future[Collection[Partition]] = self._loop.create_future()
         self._commands.put(lambda: self._commit(positions, answer))
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
                 return await answer
         except TimeoutError:
-            return {}
+            return ()
 
     async def stop(self, positions: Sequence[Position]) -> bool:
         """Commit for the last time and leave the group; False if that could not be confirmed."""
@@ -195,10 +197,10 @@ class Reader:
 
     # Committing
 
-    def _commit(self, positions: Sequence[Position], answer: asyncio.Future[Mapping[Partition, int]]) -> None:
+    def _commit(self, positions: Sequence[Position], answer: asyncio.Future[Collection[Partition]]) -> None:
         offsets = self._valid(positions)
         if not offsets:
-            self._tell(_resolve, answer, {})
+            self._tell(_resolve, answer, ())
             return
         self._committing = answer
         try:
@@ -222,7 +224,7 @@ class Reader:
     def _valid(self, positions: Sequence[Position]) -> list[TopicPartition]:
         """Leave out what belongs to an assignment that is over: another member may have gone further."""
         return [
-            TopicPartition(*position.partition, position.offset)
+            TopicPartition(*position.partition, position.offset, position.metadata)
             for position in positions
             if self._owned.get(position.partition) == position.epoch
         ]
@@ -230,7 +232,7 @@ class Reader:
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         errors = [error or result.error for result in partitions]
         acknowledged = {
-            Partition(result.topic, result.partition): result.offset
+            Partition(result.topic, result.partition)
             for result, failed in zip(partitions, errors, strict=True)
             if failed is None
         }
@@ -245,36 +247,31 @@ class Reader:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._hand_over()
-        if self._lane.delivery.start_from == "latest":
-            consumer.incremental_assign(self._pinned(partitions))
+        is_pinned = self._lane.delivery.start_from == "latest"
+        starts = starts_of(consumer, partitions, is_pinned=is_pinned, wait=self._wait_for_brokers)
+        if starts is None:
+            return  # stopping: nothing will be read any more
+        consumer.incremental_assign(starts)
         self._last_epoch += 1
-        epochs = {Partition(each.topic, each.partition): self._last_epoch for each in partitions}
-        self._owned |= epochs
+        assignments = {
+            Partition(each.topic, each.partition): Assignment(
+                self._last_epoch, each.offset if each.offset >= 0 else None, each.metadata
+            )
+            for each in starts
+        }
+        self._owned |= dict.fromkeys(assignments, self._last_epoch)
         self._note_group()
-        self._logger.info("partitions assigned", partitions=_listed(epochs))
-        self._tell(self._events.assign, epochs)
+        self._logger.info("partitions assigned", partitions=_listed(assignments))
+        self._tell(self._events.assign, assignments)
 
-    def _pinned(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Commit the end of the log where the group never committed, before anything is read.
-
-        Without that a crash before the first commit would skip what arrived meanwhile.
-        """
-        while True:
-            try:
-                committed = self._consumer.committed(partitions, timeout=_CALL_SECONDS)
-                fresh = [each for each in committed if each.offset < 0]
-                for each in fresh:
-                    _, each.offset = self._consumer.get_watermark_offsets(each, timeout=_CALL_SECONDS)
-                if fresh:
-                    self._consumer.commit(offsets=fresh, asynchronous=False)
-            except KafkaException as error:
-                self._on_error(error.args[0])
-                self._serve(_POLL_SECONDS)
-                self._contact.polled_at = time.monotonic()
-                if self._is_stopping:
-                    return partitions
-            else:
-                return list(committed)
+    def _wait_for_brokers(self, error: KafkaError) -> bool:
+        """Go on serving commands for a moment; False if there is nothing to wait for any more."""
+        self._on_error(error)
+        if error.code() in _EXPELLED:  # it joins again only after this callback, which waits for an answer
+            self._fatal = f"expelled from the group while taking partitions over: {error.str()}"
+        self._serve(_POLL_SECONDS)
+        self._contact.polled_at = time.monotonic()
+        return not self._is_stopping and self._fatal is None
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Let go in good order. The client gives the partitions up when this returns."""

@@ -37,6 +37,12 @@ class Record:
         """`<topic>/<partition>/<offset>`: the id of a record that brings none."""
         return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
 
+    @property
+    def names(self) -> dict[str, object]:
+        """What a line in the log names it by."""
+        topic, number = self.partition
+        return {"topic": topic, "partition": number, "offset": self.offset, "key": text_of(self.key)}
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

@@ -86,7 +86,7 @@ def _partition(lot: Lot) -> dict[str, Any]:
     return {
         "topic": lot.partition.topic,
         "partition": lot.partition.number,
-        "position": lot.watermark.position,
+        "position": lot.offsets.position,
         "committed": lot.committed,
         "inFlight": lot.in_flight,
         "held": len(lot.items) - lot.in_flight,

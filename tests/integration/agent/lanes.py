@@ -30,6 +30,8 @@ from confluent_kafka.admin import (
 )
 from integration.servers import Process, eventually
 
+from kafleet.commitmetadata import Progress, progress_from
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -64,7 +66,7 @@ agent = Agent()
 
 @agent.task
 async def answer(task: Task, ctx: Context) -> Answer:
-    await asyncio.sleep(task.seconds)
+    await asyncio.sleep(task.seconds if ctx.attempt == 1 else 0)
     if task.failures < 0:
         raise Reject("no wish to")
     if ctx.attempt <= task.failures:
@@ -268,7 +270,17 @@ class KafkaLane:
         self.admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
 
     def committed(self) -> dict[int, int]:
-        """Return what the group has committed, by partition.
+        """Return the offsets that the group has committed, by partition."""
+        return {partition: each.offset for partition, each in self.commits().items()}
+
+    def progress(self) -> dict[int, Progress]:
+        """Return what the group has committed to memory above its offsets, by partition."""
+        return {
+            partition: progress_from(each.offset, each.metadata) for partition, each in self.commits().items()
+        }
+
+    def commits(self) -> dict[int, TopicPartition]:
+        """Return the group's last commits, by partition.
 
         Asked by a consumer that never joins: the admin client's `list_consumer_group_offsets` kills the
         process when the coordinator moves or still loads (librdkafka#5040).
@@ -278,7 +290,7 @@ class KafkaLane:
             found = self._bystander.committed(wanted, timeout=5)
         except KafkaException as error:  # the coordinator is away or still loading
             raise AssertionError(str(error)) from None
-        return {each.partition: each.offset for each in found if each.offset >= 0}
+        return {each.partition: each for each in found if each.offset >= 0}
 
     def is_done(self) -> bool:
         """Tell whether everything that was fed is committed."""

@@ -67,6 +67,7 @@ class Fleet:
     plans: dict[str, Plan] = field(default_factory=dict)
     log: MemoryLog = field(default_factory=MemoryLog)
     calls: list[tuple[str, float]] = field(default_factory=list)  # record name and when its handler started
+    numbers: list[tuple[str, int]] = field(default_factory=list)  # record name and number of the attempt
     counts: Counter[str] = field(default_factory=Counter)  # handlers ended, by record name
     running: Counter[bytes] = field(default_factory=Counter)  # handlers by key, now
     most_running: int = 0
@@ -87,11 +88,13 @@ class Fleet:
         sink = MemorySink(self.log, seconds=0.01, fault=fault)
         return Member(self, source, sink, lane(**delivery))
 
-    async def handle(self, record: Record, _number: int) -> Verdict:
-        """Do what the plan says, and check that nothing of the record's key is out of order or beside it."""
+    async def handle(self, record: Record, number: int) -> Verdict:
+        """Do what the plan says; check that nothing is out of order, beside its key, or done again."""
         name, loop = record.name, asyncio.get_running_loop()
         plan = self.plans.get(name, Plan())
         self.calls.append((name, loop.time()))
+        self.numbers.append((name, number))
+        assert record.offset not in self.log.remembered[record.partition], f"{name} was settled and committed"
         self._check_order(record)
         key = record.key or name.encode()
         self.running[key] += 1

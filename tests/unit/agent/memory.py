@@ -6,8 +6,11 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from kafleet.commitmetadata import progress_from
+from kafleet.ports import Assignment
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from kafleet.dispatching import Dispatcher
     from kafleet.ports import Position, WriteFailed
@@ -15,21 +18,37 @@ if TYPE_CHECKING:
 
 
 class MemoryLog:
-    """What all members share. `settled` are the offsets whose output or dead letter was acknowledged."""
+    """What all members share. `settled` are the offsets whose output or dead letter was acknowledged.
+
+    `remembered` are those that the last commit tells a successor of: no member may work on them again.
+    """
 
     def __init__(self) -> None:
         self.records: dict[Partition, list[Record]] = defaultdict(list)
         self.committed: dict[Partition, int] = defaultdict(int)
+        self.metadata: dict[Partition, str] = {}
         self.settled: dict[Partition, set[int]] = defaultdict(set)
+        self.remembered: dict[Partition, set[int]] = defaultdict(set)
         self.written: list[Outgoing] = []
 
-    def commit(self, positions: Sequence[Position]) -> dict[Partition, int]:
-        for partition, _, offset in positions:
-            unsettled = set(range(offset)) - self.settled[partition]
+    def commit(self, positions: Sequence[Position]) -> set[Partition]:
+        for partition, _, offset, metadata in positions:
+            above = {each for run in progress_from(offset, metadata).settled for each in run}
+            unsettled = (set(range(offset)) | above) - self.settled[partition]
             assert not unsettled, f"{partition} committed at {offset} past {sorted(unsettled)}"
             assert offset >= self.committed[partition], "a commit went back"
             self.committed[partition] = offset
-        return {partition: offset for partition, _, offset in positions}
+            self.metadata[partition] = metadata
+            self.remembered[partition] = set(range(offset)) | above
+        return {position.partition for position in positions}
+
+    def forget(self, partition: Partition) -> None:
+        """Delete the topic, and with it what was committed."""
+        self.records[partition].clear()
+        for kept in (self.settled, self.remembered):
+            kept[partition].clear()
+        self.committed[partition] = 0
+        self.metadata.pop(partition, None)
 
 
 class MemorySource:
@@ -39,6 +58,7 @@ class MemorySource:
         self.log = log
         self.paused: set[Partition] = set()
         self.positions: dict[Partition, int] = {}
+        self.epochs: dict[Partition, int] = {}
         self._batch = batch
         self._commit_seconds = commit_seconds
         self._epoch = 0
@@ -49,16 +69,23 @@ class MemorySource:
     def resume(self, partition: Partition) -> None:
         self.paused.discard(partition)
 
-    async def commit(self, positions: Sequence[Position]) -> Mapping[Partition, int]:
+    async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
         await asyncio.sleep(self._commit_seconds)
-        owned = [position for position in positions if position.partition in self.positions]
+        owned = [
+            position
+            for position in positions
+            if position.partition in self.positions and self.epochs[position.partition] == position.epoch
+        ]
         return self.log.commit(owned)
 
     def assign(self, dispatcher: Dispatcher, partition: Partition) -> None:
         self._epoch += 1
+        self.epochs[partition] = self._epoch
         self.positions[partition] = self.log.committed[partition]
         self.paused.discard(partition)
-        dispatcher.assign({partition: self._epoch})
+        metadata = self.log.metadata.get(partition)
+        committed = None if metadata is None else self.log.committed[partition]
+        dispatcher.assign({partition: Assignment(self._epoch, committed, metadata)})
 
     def feed(self, dispatcher: Dispatcher) -> None:
         for partition in self.positions.keys() - self.paused:

@@ -1,0 +1,77 @@
+"""What an agent has done is not done again by its successor, on a real broker with real processes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.servers import eventually
+
+if TYPE_CHECKING:
+    from integration.agent.lanes import KafkaLane
+
+BEHIND = 300
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+def test_one_slow_record_at_the_head_and_nothing_behind_it_runs_again(lane: KafkaLane, end: str) -> None:
+    """The head runs long, or waits long to be tried again: both are work that a successor has to do."""
+    head = {"number": -1, "seconds": 60} if end == "killed" else {"number": -1, "failures": 1}
+    lane.write(b"slow", json.dumps(head).encode())
+    lane.flush()
+    lane.feed(BEHIND, keys=BEHIND)
+    lane.flush()
+    first = lane.worker("a", taskTimeoutSeconds=60, backoffInitialSeconds=60, backoffMaxSeconds=60)
+    eventually(lambda: settled(lane) == BEHIND)
+    assert not lane.is_done()
+    if end == "killed":
+        first.kill()
+    else:
+        assert first.stop() == 0
+    lane.worker("b", taskTimeoutSeconds=1)
+    lane.await_done()
+
+    numbers = [json.loads(message.value())["number"] for message in lane.read(lane.results)]
+    assert Counter(numbers) == Counter(range(-1, BEHIND))
+
+
+def test_only_what_was_not_settled_runs_again_after_a_kill_in_mid_work(lane: KafkaLane) -> None:
+    lane.feed(600, keys=600, seconds=0.2)
+    lane.flush()
+    killed = lane.worker("a", concurrency=16)
+    lane.await_results(200)
+    killed.kill()
+    done = [json.loads(message.value())["number"] for message in lane.read(lane.results)]
+    known = settled(lane)
+    lane.worker("b", concurrency=64)
+    lane.await_done()
+
+    counts = Counter(json.loads(message.value())["number"] for message in lane.read(lane.results))
+    repeated = sum(counts.values()) - 600
+    print(f"{known} of {len(done)} done were known; {repeated} answers repeated")
+    assert set(counts) == set(range(600))
+    assert repeated <= len(done) - known + 16
+    assert len(done) - known <= 16 / 0.2 * 2.5  # of the time since the last commit, on a busy machine
+
+
+def test_failed_attempts_are_counted_over_a_kill(lane: KafkaLane) -> None:
+    lane.write(b"k", b'{"number": 1, "failures": 99}')
+    lane.flush()
+    first = lane.worker("a", maxAttempts=4, backoffInitialSeconds=4, backoffMaxSeconds=4)
+    eventually(lambda: {2} & {n for each in lane.progress().values() for n in each.failed.values()})
+    first.kill()
+    second = lane.worker("b", maxAttempts=4)
+    lane.await_done()
+
+    attempts = [[line["attempt"] for line in worker.events("attempt failed")] for worker in (first, second)]
+    assert attempts == [[1, 2], [3, 4]]
+    [letter] = lane.read(lane.dead_letters)
+    assert dict(letter.headers())["kafleet_attempts"] == b"4"
+
+
+def settled(lane: KafkaLane) -> int:
+    """Return how many records the group's commits say are settled."""
+    above = sum(len(run) for each in lane.progress().values() for run in each.settled)
+    return above + sum(lane.committed().values())
