@@ -101,7 +101,7 @@ class Attempts:
     def _judged(self, error: BaseException, envelope: Envelope) -> Verdict:
         match error:
             case InvalidPayload():
-                return Refused("InvalidPayload", _fault_of(error))
+                return Refused("InvalidPayload", _payload_fault(error, envelope))
             case Reject():
                 return Refused("Rejected", _fault_of(error), was_called=True)
             case RetryLater(after=after):
@@ -227,9 +227,16 @@ def _key_bytes(key: str | bytes | None) -> bytes | None:
 
 def _fault_of(error: BaseException) -> Fault:
     """Leave the traceback out where it shows nothing but Kafleet's own code."""
-    if isinstance(error, InvalidPayload | TimedOut | Reject):
+    if isinstance(error, TimedOut | Reject):
         return Fault(type(error).__name__, str(error))
     return Fault.of(error)
+
+
+def _payload_fault(error: InvalidPayload, envelope: Envelope) -> Fault:
+    """Name the content type where it tells why: the sender never meant the value to be JSON."""
+    kind = envelope.content_type
+    is_telling = kind is not None and "json" not in kind.lower()
+    return Fault("InvalidPayload", f"{error}; its content-type is {kind!r:.80}" if is_telling else str(error))
 
 
 def _deadline_fault(envelope: Envelope) -> Fault:

@@ -5,17 +5,21 @@ Pure. The value of a record is never touched here.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
+from kafleet.records import text_of
+
 if TYPE_CHECKING:
     from kafleet.records import Headers, Record
     from kafleet.verdicts import Fault
 
-_TRACING = ("traceparent", "tracestate")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_STRUCTURED = "application/cloudevents"
 _MAX_HOPS = 2**31 - 1
 _MESSAGE_LIMIT = 1_000
 _TRACE_LIMIT = 8_000
@@ -27,7 +31,7 @@ class InvalidEnvelope(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What the headers say about a record. `type` is None where the sender said none."""
+    """What the headers say about a record. `type` and `content_type` are None where the sender said none."""
 
     id: str
     type: str | None
@@ -35,6 +39,7 @@ class Envelope:
     hops: int = 0
     deadline: datetime | None = None
     tracing: Headers = ()
+    content_type: str | None = None
 
 
 def envelope_of(record: Record) -> Envelope:
@@ -44,6 +49,12 @@ def envelope_of(record: Record) -> Envelope:
     if not record.headers:
         return Envelope(id=record.name, type=None, correlation_id=record.name)
     last = dict(record.headers)
+    content_type = text_of(last.get("content-type"))
+    if content_type is not None and content_type.lower().startswith(_STRUCTURED):
+        raise InvalidEnvelope(
+            f"content-type {content_type[:80]!r}: a CloudEvent in structured mode is not read;"
+            " send it in binary mode, with its attributes as headers"
+        )
     identity = _text(last, "ce_id") or record.name
     deadline = _text(last, "ce_deadline")
     return Envelope(
@@ -52,7 +63,8 @@ def envelope_of(record: Record) -> Envelope:
         correlation_id=_text(last, "ce_correlationid") or identity,
         hops=_hops(_text(last, "ce_hops")),
         deadline=None if deadline is None else _moment(deadline),
-        tracing=tuple((name, last[name]) for name in _TRACING if name in last),
+        tracing=_tracing(last),
+        content_type=content_type,
     )
 
 
@@ -130,6 +142,14 @@ def _text(headers: dict[str, bytes | None], name: str) -> str | None:
         return raw.decode()
     except UnicodeDecodeError:
         raise InvalidEnvelope(f"header {name!r} is not UTF-8") from None
+
+
+def _tracing(headers: dict[str, bytes | None]) -> Headers:
+    """Pass on what a tracer understands; the W3C wants anything else ignored, and never an error of it."""
+    parent = headers.get("traceparent")
+    if parent is None or not _TRACEPARENT.fullmatch(parent):
+        return ()
+    return tuple((name, headers[name]) for name in ("traceparent", "tracestate") if name in headers)
 
 
 def _hops(text: str | None) -> int:

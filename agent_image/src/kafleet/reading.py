@@ -349,6 +349,8 @@ def _settings(lane: Lane, client_id: str) -> dict[str, object]:
         "isolation.level": "read_committed",
         "max.poll.interval.ms": int(interval * 1000),
         "queued.max.messages.kbytes": 16_384,
+        # A record above fetch.max.bytes still comes, alone; above this limit it would stop its partition.
+        "receive.message.max.bytes": 1_000_000_000,
         "reconnect.backoff.max.ms": 2_000,
         "statistics.interval.ms": 1_000,
     }

@@ -48,6 +48,7 @@ DELIVERY: dict[str, Any] = {
     "hopLimit": 8,
     "startFrom": "earliest",
 }
+LARGEST_RECORD = 20 << 20
 CODE = """
 import asyncio, time
 from pydantic import BaseModel
@@ -157,7 +158,12 @@ class KafkaLane:
         self._bystander = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": name, "log_level": 0})
         self.admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
         self._producer = Producer(
-            {"bootstrap.servers": bootstrap_servers, "partitioner": "murmur2_random", "log_level": 0}
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "partitioner": "murmur2_random",
+                "message.max.bytes": LARGEST_RECORD,
+                "log_level": 0,
+            }
         )
         (folder / "echo.py").write_text(CODE)
 
@@ -224,7 +230,7 @@ class KafkaLane:
         self,
         key: bytes | None,
         value: bytes | None,
-        headers: Iterable[tuple[str, bytes]] = (),
+        headers: Iterable[tuple[str, bytes | None]] = (),
         topic: str = "",
     ) -> None:
         self._producer.produce(topic or self.tasks, key=key, value=value, headers=list(headers))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CONTRACT = Path(__file__).resolve().parents[3] / "agent_image" / "contract"
 SCHEMA = Draft202012Validator(json.loads((CONTRACT / "envelope.schema.json").read_text()))
+PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 names = st.sampled_from(
     ["ce_id", "ce_type", "ce_hops", "ce_deadline", "ce_correlationid", "traceparent", "mine"]
@@ -48,13 +49,53 @@ def test_headers_are_understood() -> None:
         ("ce_correlationid", b"tree"),
         ("ce_hops", b"3"),
         ("ce_deadline", b"2026-11-23T13:30:00+01:00"),
-        ("traceparent", b"00-abc"),
+        ("traceparent", PARENT),
+        ("tracestate", b"any=thing"),
+        ("content-type", b"application/json"),
         ("mine", b"\xff"),
     )
 
     assert envelope_of(record(headers=headers)) == Envelope(
-        "one", "refund", "tree", 3, NOW, (("traceparent", b"00-abc"),)
+        "one",
+        "refund",
+        "tree",
+        3,
+        NOW,
+        (("traceparent", PARENT), ("tracestate", b"any=thing")),
+        "application/json",
     )
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        None,
+        b"",
+        b"00-x",
+        b"\xff" * 55,
+        PARENT.upper(),
+        PARENT + b"0",
+        b"ff" + PARENT[2:],
+        b"00-" + b"0" * 32 + PARENT[35:],
+        PARENT[:36] + b"0" * 16 + b"-01",
+    ],
+)
+def test_a_trace_that_no_tracer_understands_is_not_passed_on(parent: bytes | None) -> None:
+    headers: Headers = (("traceparent", parent), ("tracestate", b"any=thing"))
+
+    assert envelope_of(record(headers=headers)).tracing == ()
+
+
+def test_a_trace_of_a_later_version_is_passed_on() -> None:
+    parent = b"01" + PARENT[2:] + b"-more"
+
+    assert envelope_of(record(headers=(("traceparent", parent),))).tracing == (("traceparent", parent),)
+
+
+@pytest.mark.parametrize("kind", [b"application/cloudevents+json", b"application/CloudEvents-batch+json"])
+def test_structured_cloud_events_are_refused_with_the_way_out(kind: bytes) -> None:
+    with pytest.raises(InvalidEnvelope, match="structured mode is not read; send it in binary mode"):
+        envelope_of(record(headers=(("content-type", kind),)))
 
 
 def test_without_a_correlation_id_the_record_is_the_root_of_its_tree() -> None:
@@ -94,7 +135,7 @@ def test_any_headers_give_an_envelope_or_a_refusal(headers: Headers) -> None:
 def test_emitted_headers_fit_the_contract_and_are_understood_again(
     cause_id: str, hops: int, key: bytes | None, deadline: datetime | None
 ) -> None:
-    cause = Envelope(cause_id, None, "tree", hops, None, (("traceparent", b"00-abc"),))
+    cause = Envelope(cause_id, None, "tree", hops, None, (("traceparent", PARENT),))
     identity = emitted_id("group", cause_id, 0)
     headers = emitted_headers(
         cause,
@@ -109,7 +150,7 @@ def test_emitted_headers_fit_the_contract_and_are_understood_again(
 
     SCHEMA.validate({name: (value or b"").decode() for name, value in headers})
     assert envelope_of(record(headers=headers)) == Envelope(
-        identity, "Verdict", "tree", hops + 1, deadline, cause.tracing
+        identity, "Verdict", "tree", hops + 1, deadline, cause.tracing, "application/json"
     )
     assert dict(headers)["ce_causationid"] == cause_id.encode()
 
