@@ -102,11 +102,13 @@ class Dispatcher:
         """Take partitions on, each in a new epoch, with what their last owner left beside its commit."""
         for partition, assignment in assignments.items():
             self.lots[partition] = Lot(partition, assignment)
+        self._metrics.rebalanced("assigned")
         self._balance_all()
 
     def take(self, records: Iterable[Record]) -> None:
         """Take records that were read; those of partitions that are gone or going are ignored."""
         touched = set()
+        consumed = skipped = 0
         for record in records:
             lot = self.lots.get(record.partition)
             if lot is None or lot.is_leaving or self.is_stopping:
@@ -116,6 +118,10 @@ class Dispatcher:
             if lot.fetch(record.offset):
                 self._backlog.add(Item(record, lot), self._loop.time())
                 touched.add(lot)
+                consumed += 1
+            else:
+                skipped += 1
+        self._metrics.consumed(consumed, skipped)
         self._pump()
         for lot in touched:
             self._balance(lot)
@@ -125,6 +131,7 @@ class Dispatcher:
 
         Returns the positions that still have to be committed before another member may have the partitions.
         """
+        self._metrics.rebalanced("revoked")
         lots = [lot for partition in partitions if (lot := self.lots.get(partition)) is not None]
         for lot in lots:
             self._leave(lot)
@@ -136,12 +143,8 @@ class Dispatcher:
 
     def lose(self, partitions: Iterable[Partition]) -> None:
         """Drop partitions that another member may have already: cancel everything, commit nothing."""
-        for partition in partitions:
-            lot = self.lots.get(partition)
-            if lot is not None:
-                self._leave(lot)
-                self._close(lot)
-        self._balance_all()
+        self._metrics.rebalanced("lost")
+        self._drop(partitions)
 
     async def drain(self, seconds: float) -> list[Position]:
         """Start nothing more, finish what is in flight within so many seconds, cancel the rest.
@@ -163,7 +166,7 @@ class Dispatcher:
     def cancel(self) -> None:
         """Stop working on everything at once: this process may not own its partitions any more."""
         self.is_stopping = True
-        self.lose(list(self.lots))
+        self._drop(list(self.lots))
 
     async def commit(self) -> None:
         """Commit of every partition what has changed, and wait for the answer."""
@@ -182,6 +185,14 @@ class Dispatcher:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
             await self.commit()
+
+    def _drop(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            lot = self.lots.get(partition)
+            if lot is not None:
+                self._leave(lot)
+                self._close(lot)
+        self._balance_all()
 
     def _may_start(self) -> bool:
         return (

@@ -129,15 +129,17 @@ class Member:
         self.fleet = fleet
         self.source = source
         sink_of_fleet = _Noting(sink)
+        self.metrics = Metrics()
         self.dispatcher = Dispatcher(
             lane_,
             fleet.handle,
             source,
             sink_of_fleet,
-            metrics=Metrics(),
+            metrics=self.metrics,
             logger=SILENT,
             randomness=random.Random(7),  # noqa: S311 - a test's dice
         )
+        self.metrics.watch(self.dispatcher)
         self._chores = [
             asyncio.create_task(self.dispatcher.commit_regularly()),
             asyncio.create_task(self._feed_regularly()),

@@ -179,25 +179,3 @@ def test_a_port_that_is_taken_is_said_at_start() -> None:
             await server.stop()
 
     asyncio.run(story())
-
-
-def test_gauges_follow_the_dispatcher() -> None:
-    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=5)})
-    fleet.fill(P0, [b"k", b"k"])
-
-    async def story() -> dict[str, float | None]:
-        member = fleet.add()
-        member.assign(P0)
-        await until(1)
-        metrics = Metrics()
-        metrics.watch(member.dispatcher)
-        names = ("kafleet_in_flight_records", "kafleet_held_records", "kafleet_assigned_partitions")
-        values = {name: metrics.registry.get_sample_value(name) for name in names}
-        member.crash()
-        return values
-
-    assert run(story()) == {
-        "kafleet_in_flight_records": 1,
-        "kafleet_held_records": 1,
-        "kafleet_assigned_partitions": 1,
-    }
