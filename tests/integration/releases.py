@@ -1,0 +1,112 @@
+"""The chart installed on a real API server, and its operator as a process with the rights it was given."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from integration.servers import KUBECTL, PROJECT, Kubernetes, Process, free_ports, local_cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Json = dict[str, Any]
+
+RELEASE = "kafleet"
+SYSTEM = "kafleet-system"
+ACCOUNT = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
+CHART = PROJECT / "charts" / "kafleet"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Kubernetes of one's own, since the chart and its definitions are installed into it."""
+
+    kubernetes: Kubernetes
+    home: Path
+    values: Json
+
+    def run(self, *command: str | Path, given: object = None) -> str:
+        """Run a command as the administrator and return what it prints; `given` goes to its input as JSON."""
+        done = self.attempt(*command, given=given)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def attempt(self, *command: str | Path, given: object = None) -> subprocess.CompletedProcess[str]:
+        """Run a command that may fail, in the project's folder."""
+        return subprocess.run(
+            [str(word) for word in command],
+            env={
+                **os.environ,
+                "PATH": f"{KUBECTL.parent}{os.pathsep}{local_cluster('bin')}{os.pathsep}{os.environ['PATH']}",
+                "KUBECONFIG": str(self.kubernetes.kubeconfig),
+                "HOME": str(self.home),
+            },
+            cwd=PROJECT,
+            input=json.dumps(given) if given is not None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def kubectl(self, *arguments: str, given: object = None) -> str:
+        return self.run("kubectl", *arguments, given=given)
+
+    def read(self, *arguments: str) -> Json:
+        """Return an object or a list of them."""
+        body: Json = json.loads(self.kubectl("get", *arguments, "--output=json"))
+        return body
+
+    def helm(self, *arguments: str | Path, given: object = None) -> str:
+        return self.run("helm", *arguments, given=given)
+
+    def install(self, *namespaces: str, chart: Path = CHART, **values: object) -> str:
+        """Install or upgrade the release so that the operator watches these namespaces, or all."""
+        return self.helm(
+            *("upgrade", "--install", RELEASE, chart, "--namespace", SYSTEM, "--values", "-"),
+            given={**self.values, "watch": {"namespaces": list(namespaces)}, **values},
+        )
+
+    def uninstall(self) -> str:
+        return self.helm("uninstall", RELEASE, "--namespace", SYSTEM)
+
+    def operator(self) -> Process:
+        """Return the installed operator as a process here: its environment, its service account's rights."""
+        deployment = self.read("deployment", RELEASE, f"--namespace={SYSTEM}")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        environment = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+        environment |= {
+            "KUBECONFIG": str(self.kubeconfig_of(RELEASE)),
+            "KAFLEET_HTTP_PORT": str(*free_ports(1)),
+        }
+        return Process("operator", [sys.executable, "-m", "kafleet_operator"], self.home, environment)
+
+    def kubeconfig_of(self, account: str) -> Path:
+        """Return a new kubeconfig of a service account in the release's namespace."""
+        token = self.kubectl("create", "token", account, f"--namespace={SYSTEM}").strip()
+        config = yaml.safe_load(self.kubernetes.kubeconfig.read_text())
+        config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+        path = self.home / f"{account}.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    def may(self, user: str, verb: str, resource: str, *, namespace: str, **more: str) -> bool:
+        """Ask the API server whether a user may do something; `more` as in resourceAttributes."""
+        wish = {"verb": verb, "resource": resource, "namespace": namespace, **more}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": user, "resourceAttributes": wish},
+        }
+        answer = json.loads(self.kubectl("create", "--filename=-", "--output=json", given=review))
+        return bool(answer["status"]["allowed"])
+
+    def condition(self, name: str, namespace: str, kind: str) -> Json:
+        """Return a condition of an AgentGroup; empty while it has none of that type."""
+        status = self.read("agentgroup", name, f"--namespace={namespace}").get("status", {})
+        return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
