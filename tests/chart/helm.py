@@ -23,14 +23,18 @@ REQUIRED: Json = {
 }
 
 
+HOOK = "helm.sh/hook"
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a release would apply."""
+    """What a release would apply, and its hooks: what `helm test` would."""
 
     objects: list[Json]
+    hooks: list[Json]
 
     def of(self, kind: str) -> list[Json]:
-        """Return the objects of that kind, in the order of the output."""
+        """Return the objects of that kind, in the order of the output; no hooks."""
         return [item for item in self.objects if item["kind"] == kind]
 
     def one(self, kind: str) -> Json:
@@ -65,7 +69,9 @@ class Helm:
             done = self.run("template", release, str(CHART), "--namespace", "kafleet-system", values=values)
             assert done.returncode == 0, done.stderr
             self._printed[wish] = done.stdout
-        return Rendered([item for item in yaml.load_all(self._printed[wish], yaml.CSafeLoader) if item])
+        items = [item for item in yaml.load_all(self._printed[wish], yaml.CSafeLoader) if item]
+        hooks = [item for item in items if HOOK in item["metadata"].get("annotations", {})]
+        return Rendered([item for item in items if item not in hooks], hooks)
 
     def refusal(self, values: Json) -> str:
         """Return Helm's words about values that must not render."""

@@ -183,6 +183,26 @@ def test_common_labels_are_on_everything_and_replace_none_of_the_charts(helm: He
         assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
 
 
+@pytest.mark.parametrize(
+    ("namespaces", "tried"), [([], "kafleet-system"), (["support", "sales"], "support")], ids=["all", "named"]
+)
+def test_helm_test_tries_a_namespace_that_is_watched(helm: Helm, namespaces: list[str], tried: str) -> None:
+    rendered = helm.template(REQUIRED | {"watch": {"namespaces": namespaces}})
+    hooks = {item["kind"]: item for item in rendered.hooks}
+    (container,) = hooks["Pod"]["spec"]["containers"]
+
+    assert sorted(hooks) == ["Pod", "Role", "RoleBinding", "ServiceAccount"]
+    assert {item["metadata"]["annotations"]["helm.sh/hook"] for item in rendered.hooks} == {"test"}
+    assert container["image"] == "registry.test/operator:1"
+    assert container["command"][-1] == tried
+    assert hooks["Role"]["metadata"]["namespace"] == hooks["RoleBinding"]["metadata"]["namespace"] == tried
+    (subject,) = hooks["RoleBinding"]["subjects"]
+    assert hooks["Pod"]["spec"]["serviceAccountName"] == subject["name"]
+    assert hooks["Pod"]["metadata"]["namespace"] == subject["namespace"] == "kafleet-system"
+    selector = rendered.one("Deployment")["spec"]["selector"]["matchLabels"]
+    assert not selector.items() <= hooks["Pod"]["metadata"]["labels"].items()
+
+
 def test_never_two_operators_at_once(helm: Helm) -> None:
     spec = helm.template(REQUIRED).one("Deployment")["spec"]
 

@@ -9,10 +9,10 @@ Rights it needs, in the namespaces it serves; the chart grants exactly these:
 | kafleet.dev | agentgroups/finalizers | update | owner references that block deletion |
 | apps | deployments | get list watch create patch delete | a lane's agents |
 | (core) | configmaps | get list watch create patch delete | lane files; reading referenced code |
+| (core) | secrets | get list watch | referenced Secrets, hashed; only where the chart is told to allow it |
 | (core) | serviceaccounts | get list watch create patch delete | a lane's identity |
 | (core) | pods | list watch | whether agents run |
 | events.k8s.io | events | create | one Event a transition |
-| (core) | secrets | get | those that a resource's spec names; never in the whole cluster |
 
 Nothing is needed for namespaces, leases or custom resource definitions.
 """
