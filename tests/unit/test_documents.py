@@ -156,6 +156,15 @@ def test_operations_explain_every_condition_and_reason() -> None:
     assert explained("docs/operations.md") == explained("docs/reference/agentgroup.md") != set()
 
 
+def test_log_events_to_search_for_are_logged() -> None:
+    _, _, log = (REPOSITORY / "docs/operations.md").read_text().partition("## Log of the operator\n")
+    events = re.findall(r"^\| `([a-z][^`]+)` \| (?:info|warning|error)", log, re.MULTILINE)
+    sources = "".join((REPOSITORY / path).read_text() for path in tracked("operator/src/*.py"))
+
+    assert events
+    assert [event for event in events if f'"{event}"' not in sources] == []
+
+
 def test_decisions_are_listed_and_complete() -> None:
     folder = REPOSITORY / "docs" / "decisions"
     records = sorted(path.name for path in folder.glob("[0-9]*.md"))
