@@ -101,8 +101,9 @@ e2e: .venv/ready cluster-up ## tests through the chart on the local cluster
 test: check integration chart e2e ## everything: what CI runs
 	@echo "=== test: passed in $$(( $$(date +%s) - $(STARTED) )) s"
 
-.PHONY: crds
-crds: .venv/ready ## generate the CRDs, the chart's copies of them and the API reference
+.PHONY: generate
+generate: .venv/ready ## generate the CRDs, the chart's copies of them and the reference pages
 	$(BIN)/python -m kafleet_operator.api.crds
 	rm -f charts/kafleet/files/crds/*.yaml
 	cp crds/*.yaml charts/kafleet/files/crds/
+	PYTHONPATH=local $(BIN)/python -m reference

@@ -153,7 +153,7 @@ def test_operations_explain_every_condition_and_reason() -> None:
         _, _, conditions = (REPOSITORY / path).read_text().partition("## Conditions\n")
         return set(re.findall(r"^\| `([A-Z]\w+)` \|", conditions, re.MULTILINE))
 
-    assert explained("docs/operations.md") == explained("docs/reference/agentgroup.md") != set()
+    assert explained("docs/operations.md") == explained("docs/reference/conditions.md") != set()
 
 
 def test_log_events_to_search_for_are_logged() -> None:

@@ -106,7 +106,7 @@ def test_images_and_tests_use_the_same_versions() -> None:
 
 
 def test_chart_carries_the_generated_definitions() -> None:
-    """`make crds` copies them."""
+    """`make generate` copies them."""
     generated = {path.name: path.read_text() for path in (REPOSITORY / "crds").glob("*.yaml")}
     copied = {
         path.name: path.read_text() for path in (REPOSITORY / "charts/kafleet/files/crds").glob("*.yaml")

@@ -34,7 +34,9 @@ class Timings:
     """Counts what was done by what came of it, and how long it took."""
 
     def __init__(self, name: str, what: str, label: str, buckets: tuple[float, ...]) -> None:
-        self._count = Counter(f"{name}s", f"{what}, by what came of it", [label, "result"], registry=REGISTRY)
+        self._count = Counter(
+            f"{name}s", f"{what}, by what came of them", [label, "result"], registry=REGISTRY
+        )
         self._seconds = Histogram(
             f"{name}_duration_seconds", f"{what}: time taken", [label], buckets=buckets, registry=REGISTRY
         )
@@ -64,7 +66,7 @@ class Timings:
 
 RECONCILES: Final = Timings(
     "kafleet_operator_reconcile",
-    "Looks at one resource",
+    "Reconciles of one resource",
     "kind",
     (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )

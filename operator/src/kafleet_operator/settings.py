@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
+
+
+class Variable(NamedTuple):
+    """What the reference says about an environment variable: the chart's value that sets it, its default."""
+
+    value: str
+    default: str
+    says: str
+
+
+VARIABLES: Final = {
+    "KAFLEET_BOOTSTRAP_SERVERS": Variable(
+        "kafka.bootstrapServers",
+        "required",
+        "Brokers of resources that name none, as host:port[,host:port]",
+    ),
+    "KAFLEET_AGENT_IMAGE": Variable(
+        "agentImage", "required", "Image that agents run in, where their resource names no other"
+    ),
+    "KAFLEET_AGENT_IMAGE_PULL_POLICY": Variable(
+        "agentImage.pullPolicy", "IfNotPresent", f"When that image is pulled: {', '.join(PULL_POLICIES)}"
+    ),
+    "KAFLEET_NAMESPACES": Variable(
+        "watch.namespaces", "", "Namespaces that are served, separated by commas; empty: all of the cluster"
+    ),
+    "KAFLEET_RESYNC_SECONDS": Variable(
+        "resyncSeconds", "300", "Seconds between two full lists of everything, in case a watch fell silent"
+    ),
+    "KAFLEET_OBSERVE_SECONDS": Variable(
+        "observeSeconds", "5", "Seconds between two looks at a fleet that nothing happens to"
+    ),
+    "KAFLEET_LOG_LEVEL": Variable("logLevel", "info", f"The least that is logged: {', '.join(LOG_LEVELS)}"),
+    "KAFLEET_HTTP_PORT": Variable("", "8080", "Port of `/healthz`, `/readyz` and `/metrics`"),
+}
 
 
 class InvalidSetting(Exception):
