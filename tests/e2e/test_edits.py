@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from demo.cluster import local
 from e2e.fleets import AGENT, merged
+from e2e.images import tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,8 @@ def test_edits_reach_the_agents_one_after_the_other_while_they_work(
     fleet.wait_ready()
     seen: Json = {"code": 1, "config": None, "env": None}
     assert fleet.seen_now() == [seen]
-    other_image = tagged(images["agent"], "edited")
+    other_image = f"{images['agent']}-edited"
+    tag(images["agent"], other_image)
 
     with fleet.watched() as available:
         edit(fleet, lambda: fleet.apply_code(AGENT.read_text().replace("VERSION = 1", "VERSION = 2")))
@@ -91,13 +92,6 @@ def edit(fleet: Fleet, make: Callable[[], None]) -> None:
 
 def agent(**fields: object) -> Json:
     return {"workers": {"agent": fields}}
-
-
-def tagged(image: str, tag: str) -> str:
-    """Give an image in the cluster another tag; return the reference."""
-    other = f"{image.rpartition(':')[0]}:{tag}"
-    local("shell", "ctr", "--namespace", "k8s.io", "images", "tag", "--force", image, other)
-    return other
 
 
 def images_of(fleet: Fleet) -> set[str]:
