@@ -95,7 +95,8 @@ chart: .venv/ready binaries ## the Helm chart: lint, templates, schema, document
 
 .PHONY: e2e
 e2e: .venv/ready cluster-up ## tests through the chart on the local cluster
-	$(call suite,e2e,$(BIN)/pytest tests/e2e)
+	$(call suite,e2e,$(BIN)/pytest --numprocesses 3 --dist worksteal -m 'not disturbing and not destructive' tests/e2e)
+	$(call suite,e2e one at a time,$(BIN)/pytest -m 'disturbing or destructive' tests/e2e)
 
 .PHONY: test
 test: check integration chart e2e ## everything: what CI runs

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import re
 import uuid
 from typing import TYPE_CHECKING
@@ -14,9 +17,26 @@ from e2e.topics import Topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
 QUICK = ("observeSeconds=1",)  # an edit of a ConfigMap is seen after three of these
 FAILED = pytest.StashKey[bool]()
+
+
+class Alone:
+    """A lock for each piece of work that the processes of one run share; they are in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def first_of(self, work: str) -> Iterator[bool]:
+        """Hold the lock of that work; True for the first, and again while no block has come to its end."""
+        with (self._folder / f"{work}.lock").open("a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.seek(0)
+            yield not lock.read()
+            lock.write("done")
 
 
 @pytest.hookimpl(trylast=True)  # after the random order has been made
@@ -37,10 +57,18 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def images() -> dict[str, str]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    """Return what keeps the processes of this run from doing the same work at the same time."""
+    folder = tmp_path_factory.getbasetemp()
+    return Alone(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+
+
+@pytest.fixture(scope="session")
+def images(alone: Alone) -> dict[str, str]:
     """Load this checkout's images into the local cluster, which is started if it does not run."""
-    bring_up()
-    return load_images()
+    with alone.first_of("images"):
+        bring_up()
+        return load_images()
 
 
 @pytest.fixture(scope="session")
@@ -54,11 +82,13 @@ def install(images: dict[str, str]) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def cluster(install: Callable[..., None]) -> Cluster:
+def cluster(alone: Alone, install: Callable[..., None]) -> Cluster:
     """Give the local cluster a broker and this checkout's operator."""
-    found = bring_up()
-    local("kafka")
-    install()
+    with alone.first_of("chart") as is_first:
+        found = bring_up()
+        if is_first:
+            local("kafka")
+            install()
     return found
 
 

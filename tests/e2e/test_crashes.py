@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from demo.broker import held_by
 from demo.cluster import RELEASE, SYSTEM
 from e2e.fleets import MAX_ABOVE_POSITION, NAME
@@ -30,6 +31,7 @@ def test_a_killed_agents_work_is_taken_up_by_the_others(fleet: Fleet) -> None:
     assert fleet.verdict().problems == ()
 
 
+@pytest.mark.disturbing
 def test_a_killed_operator_stops_no_work_and_catches_up(fleet: Fleet) -> None:
     fleet.apply(think_seconds=0.1)
     fleet.wait_ready()
@@ -48,6 +50,7 @@ def test_a_killed_operator_stops_no_work_and_catches_up(fleet: Fleet) -> None:
     assert verdict.repeated <= MAX_ABOVE_POSITION
 
 
+@pytest.mark.disturbing
 def test_a_killed_broker_comes_back_to_unfinished_work_and_all_of_it_is_done(fleet: Fleet) -> None:
     fleet.apply(think_seconds=0.1)
     fleet.wait_ready()

@@ -39,6 +39,7 @@ def shout(
     install()
 
 
+@pytest.mark.disturbing
 def test_the_first_fleet_comes_about_as_shown(shout: Fleet, cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "charts").symlink_to(PROJECT / "charts")
     files = {block.language: block.text for block in blocks("python", "yaml") if block.place.startswith(PAGE)}

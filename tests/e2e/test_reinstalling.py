@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from demo.broker import held_by
 from demo.cluster import RELEASE, SYSTEM
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from e2e.fleets import Fleet
 
 
+@pytest.mark.disturbing
 def test_fleets_outlive_the_chart_which_comes_back_for_one_namespace_and_then_for_all(
     make_fleet: Callable[[], Fleet], install: Callable[..., None]
 ) -> None:
