@@ -98,6 +98,10 @@ e2e: .venv/ready cluster-up ## tests through the chart on the local cluster
 	$(call suite,e2e,$(BIN)/pytest --numprocesses 3 --dist worksteal -m 'not disturbing and not destructive' tests/e2e)
 	$(call suite,e2e one at a time,$(BIN)/pytest -m 'disturbing or destructive' tests/e2e)
 
+.PHONY: benchmark
+benchmark: .venv/ready binaries ## what reading all consumer groups costs, by each client that could
+	cd tests && ../$(BIN)/python -m benchmarks.group_reads
+
 .PHONY: test
 test: check integration chart e2e ## everything: what CI runs
 	@echo "=== test: passed in $$(( $$(date +%s) - $(STARTED) )) s"

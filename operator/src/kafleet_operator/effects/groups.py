@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kafleet_operator.effects.batches import Batches
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from kafleet_operator.effects.coordinators import GroupReading, Partition
     from kafleet_operator.effects.leaders import Range
     from kafleet_operator.effects.nodes import Nodes
+
+    Reading = GroupReading | KafleetError
 
 Wish = tuple[str, tuple["Partition", ...]]  # a group, and the partitions that it should consume
 
@@ -54,14 +57,10 @@ class Groups:
     """
 
     def __init__(self, nodes: Nodes, observe_seconds: float) -> None:
+        fresh_seconds = FRESH_SHARE * observe_seconds
         self._coordinators = Coordinators(nodes)
-        leaders = Leaders(nodes)
-        self._readings: Batches[Wish, GroupReading | KafleetError] = Batches(
-            self._read, FRESH_SHARE * observe_seconds
-        )
-        self._ranges: Batches[Partition, Range | KafleetError] = Batches(
-            leaders.ranges, FRESH_SHARE * observe_seconds
-        )
+        self._readings: Batches[Wish, Reading] = Batches(partial(_read, self._coordinators), fresh_seconds)
+        self._ranges: Batches[Partition, Range | KafleetError] = Batches(Leaders(nodes).ranges, fresh_seconds)
 
     async def observe(
         self, inputs: Mapping[str, Iterable[Partition]], others: Iterable[Partition] = (), *, anew: bool
@@ -90,16 +89,17 @@ class Groups:
         """Delete groups; return what went wrong, by group. A group that is not there is deleted."""
         return await self._coordinators.delete(names)
 
-    async def _read(self, wishes: Collection[Wish]) -> dict[Wish, GroupReading | KafleetError]:
-        wanted: dict[str, set[Partition]] = {group: set() for group, _ in wishes}
-        for group, partitions in wishes:  # a group comes twice where its topic has just grown
-            wanted[group].update(partitions)
-        readings = await self._coordinators.read(wanted)
-        return {wish: readings[wish[0]] for wish in wishes}
+
+async def _read(coordinators: Coordinators, wishes: Collection[Wish]) -> dict[Wish, Reading]:
+    wanted: dict[str, set[Partition]] = {group: set() for group, _ in wishes}
+    for group, partitions in wishes:  # a group comes twice where its topic has just grown
+        wanted[group].update(partitions)
+    readings = await coordinators.read(wanted)
+    return {wish: readings[wish[0]] for wish in wishes}
 
 
 def _state(
-    wish: Wish, reading: GroupReading | KafleetError, ranges: Mapping[Partition, Range | KafleetError]
+    wish: Wish, reading: Reading, ranges: Mapping[Partition, Range | KafleetError]
 ) -> GroupState | Unknown:
     group, partitions = wish
     if isinstance(reading, KafleetError):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import weakref
+from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -20,6 +22,7 @@ from kafleet_operator.metrics import KAFKA_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from socket import socket as Socket  # noqa: N812  it names a class
 
 log = structlog.get_logger("kafleet.nodes")
 
@@ -119,7 +122,7 @@ class Nodes:
         async with self._connecting:
             if self._connections is None:
                 if self._refusal and _now() < self._resting_until:
-                    raise self._refusal
+                    raise type(self._refusal)(str(self._refusal))
                 self._connections = await self._connect()
                 self._refusal = None
             return self._connections
@@ -137,7 +140,7 @@ class Nodes:
             if self._refusal is None:
                 log.warning("no broker answers for groups", servers=self._servers, cause=str(error))
             self._refusal, self._resting_until = self.translated(error), _now() + REST_SECONDS
-            raise self._refusal from error
+            raise self.translated(error) from error
         self._closing = weakref.finalize(self, connections.close)
         return connections
 
@@ -148,11 +151,26 @@ class Nodes:
             asyncio.get_running_loop().run_in_executor(None, connections.close)
 
 
+class _Network(NetworkSelector):  # type: ignore[misc]  # untyped
+    """kafka-python's event loop; it leaves a socket that cannot be connected to the garbage collector."""
+
+    async def wait_write(self, socket: Socket, timeout_at: float | None = None) -> None:
+        is_connecting = timeout_at is not None
+        try:
+            await super().wait_write(socket, timeout_at)
+            if is_connecting:
+                _check(socket)
+        except BaseException:
+            if is_connecting:
+                socket.close()
+            raise
+
+
 class _Connections:
     """kafka-python's connections to a cluster, and the thread that they live in."""
 
     def __init__(self, configuration: Mapping[str, Any]) -> None:
-        self._network = NetworkSelector(**configuration)
+        self._network = _Network(**configuration)
         try:
             self._manager = KafkaConnectionManager(self._network, **configuration)
         except BaseException:
@@ -192,6 +210,11 @@ class _Connections:
         future.add_callback(lambda value: pass_on(answer.set_result, value))
         future.add_errback(lambda error: pass_on(answer.set_exception, error))
         return await answer
+
+
+def _check(socket: Socket) -> None:
+    if error := socket.getsockopt(SOL_SOCKET, SO_ERROR):
+        raise OSError(error, os.strerror(error))
 
 
 def _operation(request: object) -> str:
