@@ -81,7 +81,7 @@ class Nodes:
         self._refusal: KafleetError | None = None
         self._resting_until = 0.0
 
-    async def ask(self, request: object, node: int | None = None) -> Any:  # noqa: ANN401 - each request has its own answer
+    async def ask(self, request: Any, node: int | None = None) -> Any:  # noqa: ANN401 - each request has its own answer
         """Return a node's answer, or anyone's."""
         with KAFKA_REQUESTS.timed(_operation(request)):
             return await self._ask(request, node)

@@ -121,7 +121,9 @@ def answer(**fields: object) -> Message:
     return SimpleNamespace(**fields)
 
 
-def read(cluster: Cluster, coordinators: Coordinators | None = None) -> dict[str, GroupReading | KafleetError]:
+def read(
+    cluster: Cluster, coordinators: Coordinators | None = None
+) -> dict[str, GroupReading | KafleetError]:
     coordinators = coordinators or Coordinators(cluster)
     return asyncio.run(coordinators.read({name: [] for name in cluster.coordinators}))
 
