@@ -163,13 +163,13 @@ def kafka_unreachable_then_back() -> World:
 def missing_config_map_then_created() -> World:
     world = born(workers=WITH_CODE)
     world.say("create the ConfigMap")
-    world.config_maps["triage-code"] = "hash-1"
+    world.referenced["ConfigMap", "triage-code"] = {"triage.py": "hash-1"}
     world.converge()
     world.say("edit it")
-    world.config_maps["triage-code"] = "hash-2"
+    world.referenced["ConfigMap", "triage-code"] = {"triage.py": "hash-2"}
     world.converge()
     world.say("delete it: agents that run go on")
-    del world.config_maps["triage-code"]
+    del world.referenced["ConfigMap", "triage-code"]
     return world.converge()
 
 

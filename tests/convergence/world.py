@@ -19,6 +19,7 @@ from kafleet_operator.planning.fleets import Owner
 from kafleet_operator.planning.observations import GroupState, Observed, PartitionState, TopicState, Unknown
 from kafleet_operator.planning.patterns import fleet_for
 from kafleet_operator.planning.plans import Failure, Outcome
+from kafleet_operator.planning.references import references_of
 from kafleet_operator.planning.status import (
     report_claims,
     report_deletion,
@@ -68,7 +69,7 @@ class World:
     groups: set[str] = field(default_factory=set)
     objects: dict[tuple[str, str], Json] = field(default_factory=dict)
     foreign: dict[tuple[str, str], str] = field(default_factory=dict)
-    config_maps: dict[str, str] = field(default_factory=dict)
+    referenced: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     is_kafka_down: bool = False
     is_gone: bool = False
     writes_left: int | None = None
@@ -94,7 +95,7 @@ class World:
         self.topics[name] = TopicState(name, f"id-{self.ids}", partitions, 1, dotted)
         return self.topics[name]
 
-    # The operator, as reconciling.py does it.
+    # The operator, as resources.py does it.
 
     def converge(self) -> World:
         """Reconcile until nothing is left to do and the status stays as it is."""
@@ -175,7 +176,6 @@ class World:
 
     def observe(self, fleet: Fleet, groups: tuple[str, ...] | None = None) -> Observed:
         lanes = groups if groups is not None else tuple(lane.group for lane in fleet.lanes)
-        wanted = {lane.agent.code_config_map for lane in fleet.lanes} - {None}
         wished_topics = {topic.name for topic in fleet.topics}
         return Observed(
             topics=DOWN if self.is_kafka_down else {name: self.topics.get(name) for name in wished_topics},
@@ -186,7 +186,10 @@ class World:
             objects=copy.deepcopy(self.objects),
             pods=self.pods(),
             foreign=self.foreign,
-            references={("ConfigMap", str(name)): self.config_maps.get(str(name)) for name in wanted},
+            references={
+                (each.kind, each.name): self.referenced.get((each.kind, each.name))
+                for each in references_of(fleet)
+            },
             claims=claims_of_others(self.body, self.others),
         )
 

@@ -55,6 +55,8 @@ class Settings:
     """What the operator was told at its start.
 
     * `namespaces`: the only ones served; empty means all of the cluster.
+    * `service_account`: the operator's own, as namespace:name, and `secrets_role`, the ClusterRole that lets
+      it read Secrets where it is bound: what messages name. Empty where nobody said.
     * `resync_seconds`: how often everything is listed anew, in case a watch fell silent.
     * `observe_seconds`: how often each fleet's lag and groups are read while nothing else happens.
     """
@@ -63,6 +65,8 @@ class Settings:
     agent_image: str
     agent_image_pull_policy: str = "IfNotPresent"
     namespaces: tuple[str, ...] = ()
+    service_account: str = ""
+    secrets_role: str = ""
     resync_seconds: float = 300.0
     observe_seconds: float = 5.0
     log_level: str = "info"
@@ -80,6 +84,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         namespaces=tuple(
             name.strip() for name in environment.get("KAFLEET_NAMESPACES", "").split(",") if name.strip()
         ),
+        service_account=environment.get("KAFLEET_SERVICE_ACCOUNT", "").strip(),
+        secrets_role=environment.get("KAFLEET_SECRETS_ROLE", "").strip(),
         resync_seconds=_number(environment, "KAFLEET_RESYNC_SECONDS", 300, at_least=1, at_most=86_400),
         observe_seconds=_number(environment, "KAFLEET_OBSERVE_SECONDS", 5, at_least=0.1, at_most=3_600),
         log_level=_one_of(environment, "KAFLEET_LOG_LEVEL", "info", LOG_LEVELS),

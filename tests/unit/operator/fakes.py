@@ -8,12 +8,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from kafleet_operator.effects.groups import Ends
+from kafleet_operator.effects.references import SOURCES
 from kafleet_operator.effects.views import TYPES
 from kafleet_operator.errors import Conflict, KafkaUnreachable, NotFound
 from kafleet_operator.planning.observations import GroupState, TopicState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
     from kafleet_operator.effects.coordinators import Partition
     from kafleet_operator.errors import KafleetError
@@ -42,8 +43,11 @@ class FakeApi:
         self.objects: dict[str, Json] = {}
         self.requests: list[str] = []
         self.failure: Exception | None = None
+        self.watch_failure: Exception | None = None
+        self.read_seconds = 0.0
         self.watch: Callable[[str, Json], None] = lambda _change, _body: None
         self._version = 0
+        self._log: list[tuple[int, Json]] = []
 
     # What users do.
 
@@ -62,6 +66,7 @@ class FakeApi:
             if uid in (each["metadata"]["uid"], *owners):
                 self._version += 1
                 each["metadata"]["resourceVersion"] = str(self._version)
+                self._log.append((self._version, each))
                 self._tell("DELETED", path, silently=silently)
                 del self.objects[path]
 
@@ -80,7 +85,9 @@ class FakeApi:
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Json:
         self._note("GET", path)
         if query is None:
-            return copy.deepcopy(self._expect(path))
+            found = copy.deepcopy(self._expect(path))
+            await asyncio.sleep(self.read_seconds)
+            return found
         kind = next(type_.kind for type_ in TYPES.values() if type_.path() == path)
         items = [copy.deepcopy(body) for body in self.objects.values() if body["kind"] == kind]
         if "labelSelector" in query:
@@ -88,9 +95,22 @@ class FakeApi:
             items = [body for body in items if body["metadata"].get("labels", {}).get(name) == value]
         return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
 
-    async def read_metadata(self, path: str) -> Json:
-        self._note("GET", path)
-        return {"metadata": copy.deepcopy(self._expect(path)["metadata"])}
+    async def read_metadata(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        self._note("LIST" if query else "GET", path)
+        version = {"resourceVersion": str(self._version)}
+        return {"metadata": version if query else copy.deepcopy(self._expect(path)["metadata"])}
+
+    async def watch_metadata(self, path: str, version: str, seconds: int) -> AsyncGenerator[Json]:
+        self._note("WATCH", path)
+        begun, sent = asyncio.get_running_loop().time(), int(version)
+        while asyncio.get_running_loop().time() < begun + seconds:
+            if self.watch_failure:
+                raise self.watch_failure
+            for body in [body for at, body in self._log if _path(body).startswith(path) and at > sent]:
+                yield {"type": "MODIFIED", "object": {"metadata": copy.deepcopy(body["metadata"])}}
+            sent = self._version
+            await asyncio.sleep(0.1)
+        yield {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(self._version)}}}
 
     async def create(self, path: str, body: Json) -> Json:
         self._note("POST", path)
@@ -139,6 +159,7 @@ class FakeApi:
             "resourceVersion": str(self._version),
         }
         self.objects[path] = {**body, "metadata": metadata}
+        self._log.append((self._version, self.objects[path]))
         return self._tell("MODIFIED" if known else "ADDED", path, silently=silently)
 
     def _expect(self, path: str) -> Json:
@@ -159,7 +180,7 @@ class FakeApi:
 
 
 def _path(body: Json) -> str:
-    return TYPES[body["kind"]].path("support", body["metadata"]["name"])
+    return {**TYPES, **SOURCES}[body["kind"]].path("support", body["metadata"]["name"])
 
 
 class FakeKafka:

@@ -17,8 +17,8 @@ REASONS = {
         "Meanwhile the fleet goes on as it was."
     ),
     "ReferenceNotFound": (
-        "A ConfigMap or a topic that is referred to does not exist. Create it, or refer to "
-        "another. Agents that run go on."
+        "A ConfigMap, a Secret, a key of one, or a topic that is referred to does not exist. Create "
+        "it, or refer to another. Agents that run go on."
     ),
     "NameConflict": (
         "A Kubernetes object of the name that is needed belongs to somebody else. Delete it, or "

@@ -5,6 +5,7 @@ The generated models are not used: they drop fields that they do not know.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -17,7 +18,9 @@ from kafleet_operator.errors import ApiUnavailable, Conflict, NotAuthorized, Not
 from kafleet_operator.metrics import API_REQUESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    from kubernetes.aio.client.rest import RESTResponse
 
     from kafleet_operator.planning.fleets import Json
 
@@ -29,12 +32,14 @@ MERGE: Final = "application/merge-patch+json"
 VERBS: Final = {
     "get": ("GET", JSON),
     "list": ("GET", JSON),
+    "watch": ("GET", JSON),
     "create": ("POST", JSON),
     "apply": ("PATCH", APPLY),
     "patch": ("PATCH", MERGE),
     "delete": ("DELETE", JSON),
 }
-ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_AS_METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+ONLY_METADATA: Final = f"{_AS_METADATA.format('')},{_AS_METADATA.format('List')}"
 ERRORS: Final = {401: NotAuthorized, 403: NotAuthorized, 404: NotFound, 409: Conflict, 410: Conflict}
 TRANSIENT: Final = 429
 SERVER_ERRORS: Final = 500
@@ -53,9 +58,33 @@ class ApiServer:
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Json:
         return await self._request("list" if query else "get", path, query=query)
 
-    async def read_metadata(self, path: str) -> Json:
-        """Read only `metadata`: enough to know whose the object is."""
-        return await self._request("get", path, accept=ONLY_METADATA)
+    async def read_metadata(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+        """Read only `metadata`: enough to know whose the object is, or when a list changed last."""
+        return await self._request("list" if query else "get", path, query=query, accept=ONLY_METADATA)
+
+    async def watch_metadata(self, path: str, version: str, seconds: int) -> AsyncGenerator[Json]:
+        """Watch a list from a version on; each event has a `type` and the metadata of an `object`.
+
+        Ends after the seconds. Raises `Conflict` if the version is too old, and as everything else here.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }
+        timeout = aiohttp.ClientTimeout(total=seconds + 30, connect=5)
+        what = f"watch of {path}"
+        with _answered(what):
+            response = await self._send("watch", path, query=query, accept=ONLY_METADATA, timeout=timeout)
+            try:
+                async for line in response.response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        _raise(event["object"].get("code", 500), json.dumps(event["object"]).encode(), what)
+                    yield event
+            finally:
+                response.response.close()
 
     async def create(self, path: str, body: Json) -> Json:
         return await self._request("create", path, body=body)
@@ -87,43 +116,48 @@ class ApiServer:
         body: Json | None = None,
         accept: str = JSON,
     ) -> Json:
-        method, content_type = VERBS[verb]
-        with API_REQUESTS.timed(verb):
-            return await self._send(
-                method, path, query=query, body=body, headers={"Accept": accept, "Content-Type": content_type}
-            )
+        with API_REQUESTS.timed(verb), _answered(f"{VERBS[verb][0]} {path}"):
+            response = await self._send(verb, path, query=query, body=body, accept=accept)
+            answer: Json = json.loads(await response.read())
+        return answer
 
     async def _send(
         self,
-        method: str,
+        verb: str,
         path: str,
         *,
         query: Mapping[str, str] | None,
-        body: Json | None,
-        headers: Mapping[str, str],
-    ) -> Json:
-        try:
-            request = await self._client.param_serialize(
-                method,
-                path,
-                query_params=list((query or {}).items()),
-                header_params=dict(headers),
-                body=body,
-                auth_settings=["BearerToken"],
-            )
-            response = await self._client.call_api(*request, _request_timeout=TIMEOUT)
-            text = await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise ApiUnavailable(
-                f"the API server did not answer {method} {path}: {str(error) or type(error).__name__}"
-            ) from error
+        body: Json | None = None,
+        accept: str,
+        timeout: aiohttp.ClientTimeout = TIMEOUT,  # noqa: ASYNC109 - the client's own, for all of the answer
+    ) -> RESTResponse:
+        """Send a request and return the answer, its body unread; raise if it is an error."""
+        method, content_type = VERBS[verb]
+        request = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": accept, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        response = await self._client.call_api(*request, _request_timeout=timeout)
         if response.status >= 300:  # noqa: PLR2004  where HTTP's errors and redirections begin
-            _raise(response.status, text, f"{method} {path}")
-        try:
-            answer: Json = json.loads(text)
-        except ValueError as error:
-            raise ApiUnavailable(f"the API server's answer to {method} {path} is no JSON") from error
-        return answer
+            _raise(response.status, await response.read(), f"{method} {path}")
+        return response
+
+
+@contextlib.contextmanager
+def _answered(what: str) -> Iterator[None]:
+    """Turn an answer that does not come, or makes no sense, into `ApiUnavailable`."""
+    try:
+        yield
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise ApiUnavailable(
+            f"the API server did not answer {what}: {str(error) or type(error).__name__}"
+        ) from error
+    except ValueError as error:
+        raise ApiUnavailable(f"the API server's answer to {what} is no JSON") from error
 
 
 async def connect() -> ApiServer:
@@ -133,6 +167,7 @@ async def connect() -> ApiServer:
     """
     # Looking for a proxy and a .netrc would cost a thread's turn with each request; kopf looks for none, too.
     configuration = Configuration(client_session_kwargs={"trust_env": False})
+    configuration.connection_pool_maxsize = 0  # no limit: each watch keeps a connection
     try:
         config.load_incluster_config(client_configuration=configuration)
     except config.ConfigException:

@@ -10,6 +10,7 @@ from kafleet_operator.effects.views import OWNED, PODS
 from kafleet_operator.errors import KafleetError
 from kafleet_operator.planning.claims import claims_of_others
 from kafleet_operator.planning.observations import Observed, TopicState, Unknown
+from kafleet_operator.planning.references import references_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +61,7 @@ class Observer:
         (topics, groups, ends), foreign, references = await asyncio.gather(
             self._read_kafka(kafka, names, inputs, dead_letters, anew=anew),
             self._objects.foreign(wanted),
-            self._read_references(fleet),
+            self._references.observe(self._owner.key, _referenced(fleet)),
         )
         return self._observed(
             body,
@@ -125,10 +126,9 @@ class Observer:
             groups, ends = await _read_groups(kafka, topics, inputs, counted, anew=True)
         return topics, groups, ends
 
-    async def _read_references(self, fleet: Fleet) -> dict[tuple[str, str], str | Unknown | None]:
-        names = sorted({lane.agent.code_config_map for lane in fleet.lanes if lane.agent.code_config_map})
-        hashes = await asyncio.gather(*(self._references.observe_config_map(name) for name in names))
-        return {("ConfigMap", name): content for name, content in zip(names, hashes, strict=True)}
+
+def _referenced(fleet: Fleet) -> set[tuple[str, str]]:
+    return {(reference.kind, reference.name) for reference in references_of(fleet)}
 
 
 async def _read_groups(

@@ -31,6 +31,7 @@ def fleet_for(owner: Owner, spec: AgentGroupSpec, *, bootstrap_servers: str, ado
         replicas=1 if workers.replicas is None else workers.replicas,
         agent=_agent(workers.agent),
         delivery=_delivery(spec.delivery.overridden_by(workers.delivery)),
+        path="spec.workers",
         sends={WORKERS: TASKS},
     )
     return Fleet(

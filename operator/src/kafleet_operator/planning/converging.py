@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kafleet_operator.planning import drift, manifests, names
+from kafleet_operator.planning.observations import Unknown
 from kafleet_operator.planning.plans import Plan, Refusal, join, refusal
+from kafleet_operator.planning.references import blockers_of, content_hash, lacks_of, references_of_lane
 from kafleet_operator.planning.topics import compacted_inputs, partitions_ahead, plan_topics
 
 if TYPE_CHECKING:
@@ -27,10 +29,10 @@ def plan_fleet(
     for lane in fleet.lanes:
         sizing = _plan_size(fleet, lane, topics)
         inputs = _plan_inputs(fleet, lane, observed)
-        code = _plan_code(lane, observed)
+        references = _plan_references(fleet, lane, observed)
         files = _plan_files(fleet, lane, observed)
         blockers = _blockers(fleet, lane, topics, observed)
-        plans += [sizing, inputs, code, files]
+        plans += [sizing, inputs, references, files]
         if ("Deployment", names.object_name(fleet.owner, lane.name)) not in observed.objects and blockers:
             plans.append(_waits(fleet, lane, blockers))
         elif files != Plan():
@@ -41,7 +43,7 @@ def plan_fleet(
                 fleet,
                 lane,
                 replicas=_replicas(fleet, lane, topics),
-                code_hash=_code_hash(fleet, lane, observed),
+                references_hash=_references_hash(fleet, lane, observed),
                 agent_image=agent_image,
                 image_pull_policy=image_pull_policy,
             )
@@ -121,25 +123,21 @@ def _plan_inputs(fleet: Fleet, lane: Lane, observed: Observed) -> Plan:
     )
 
 
-def _plan_code(lane: Lane, observed: Observed) -> Plan:
-    name = lane.agent.code_config_map
-    if name is None or observed.references.get(("ConfigMap", name), "") is not None:
-        return Plan()
-    message = f"ConfigMap {name!r} with the code of lane {lane.name!r} does not exist; create it"
-    return refusal("Accepted", "ReferenceNotFound", message)
+def _plan_references(fleet: Fleet, lane: Lane, observed: Observed) -> Plan:
+    lacks = lacks_of(references_of_lane(fleet, lane), observed.references)
+    return join(refusal("Accepted", "ReferenceNotFound", lack) for lack in lacks)
 
 
-def _code_hash(fleet: Fleet, lane: Lane, observed: Observed) -> str | None:
-    """Return the hash of the agent's code; while it cannot be read, the one that the pods run with."""
-    if lane.agent.code_config_map is None:
-        return None
-    content = observed.references.get(("ConfigMap", lane.agent.code_config_map))
-    if isinstance(content, str):
+def _references_hash(fleet: Fleet, lane: Lane, observed: Observed) -> str | None:
+    """Return the hash of what the pods refer to; while that is not known, the one that they run with."""
+    references = references_of_lane(fleet, lane)
+    content = content_hash(references, observed.references)
+    if not isinstance(content, Unknown) and not blockers_of(references, observed.references):
         return content
     running = observed.objects.get(("Deployment", names.object_name(fleet.owner, lane.name)), {})
     template = running.get("spec", {}).get("template", {}).get("metadata", {})
-    code_hash: str | None = template.get("annotations", {}).get(names.CODE_HASH)
-    return code_hash
+    known: str | None = template.get("annotations", {}).get(names.REFERENCES_HASH)
+    return known
 
 
 def _blockers(fleet: Fleet, lane: Lane, topics: Plan, observed: Observed) -> list[str]:
@@ -148,10 +146,7 @@ def _blockers(fleet: Fleet, lane: Lane, topics: Plan, observed: Observed) -> lis
     roles = dict.fromkeys((*lane.inputs, lane.output, lane.dead_letters, *lane.sends.values()))
     blockers = [f"topic {fleet.topic(role).name!r}" for role in roles if role not in existing]
     blockers += [f"topic {name!r} to keep tasks" for name in compacted_inputs(fleet, lane, observed)]
-    code = lane.agent.code_config_map
-    if code is not None and not isinstance(observed.references.get(("ConfigMap", code)), str):
-        blockers.append(f"ConfigMap {code!r}")
-    return blockers
+    return blockers + blockers_of(references_of_lane(fleet, lane), observed.references)
 
 
 def _waits(fleet: Fleet, lane: Lane, blockers: list[str]) -> Plan:

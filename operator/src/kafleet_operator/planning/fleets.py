@@ -87,7 +87,8 @@ class Delivery:
 class Lane:
     """One consumer group doing one job. Topics are named by their role in the fleet.
 
-    `sends` maps the lanes that `ctx.send` may address to the role of their inbox.
+    `path` is the place in the spec that asks for it, for messages; `sends` maps the lanes that `ctx.send` may
+    address to the role of their inbox.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Lane:
     replicas: int
     agent: Agent
     delivery: Delivery
+    path: str
     sends: Mapping[str, str] = field(default_factory=dict)
 
 

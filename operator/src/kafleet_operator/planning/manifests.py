@@ -54,15 +54,15 @@ def deployment_for(
     lane: Lane,
     *,
     replicas: int,
-    code_hash: str | None,
+    references_hash: str | None,
     agent_image: str,
     image_pull_policy: str,
 ) -> Json:
-    """Return the lane's Deployment; `code_hash` is the content hash of the agent's code, if it has any."""
+    """Return the lane's Deployment; `references_hash` changes with what its pods refer to, if anything."""
     owner = fleet.owner
     annotations = {names.LANE_HASH: hash_of(lanefiles.lane_file_for(fleet, lane))}
-    if code_hash is not None:
-        annotations[names.CODE_HASH] = code_hash
+    if references_hash is not None:
+        annotations[names.REFERENCES_HASH] = references_hash
     return _sealed(
         {
             "apiVersion": "apps/v1",

@@ -13,7 +13,7 @@ KIND = "kafleet.dev/kind"
 RESOURCE = "kafleet.dev/resource"
 LANE = "kafleet.dev/lane"
 LANE_HASH = "kafleet.dev/lane-hash"
-CODE_HASH = "kafleet.dev/code-hash"
+REFERENCES_HASH = "kafleet.dev/references-hash"
 MANIFEST_HASH = "kafleet.dev/manifest-hash"
 
 

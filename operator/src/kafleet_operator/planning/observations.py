@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kafleet_operator.planning.fleets import Json
+
+# A ConfigMap or Secret as a hash a key, different for each content. A Secret's hashes tell nothing about it.
+Content = Mapping[str, str]
 
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588  # a broker's, unless it is told otherwise
 
@@ -76,7 +78,8 @@ class Observed:
     * `dead_letters`: records lying in each dead-letter topic, by topic name.
     * `objects`: owned Kubernetes objects as last seen, by (kind, name), status included.
     * `foreign`: names that objects of other owners hold, with who holds them, by (kind, name).
-    * `references`: content hash of each referenced object, by (kind, name); None means it does not exist.
+    * `references`: content of each ConfigMap and Secret that is referred to, by (kind, name); None means it
+      does not exist.
     * `claims`: topics that other living resources claim, with the owner in words, by topic name.
     """
 
@@ -86,5 +89,5 @@ class Observed:
     objects: Mapping[tuple[str, str], Json] = field(default_factory=dict)
     pods: tuple[Json, ...] = ()
     foreign: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    references: Mapping[tuple[str, str], str | Unknown | None] = field(default_factory=dict)
+    references: Mapping[tuple[str, str], Content | Unknown | None] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)

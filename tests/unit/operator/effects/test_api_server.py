@@ -19,7 +19,7 @@ from kafleet_operator.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
 
 
 class FakeClient:
@@ -28,6 +28,7 @@ class FakeClient:
     def __init__(self, status: int = 200, text: bytes = b"{}", error: Exception | None = None) -> None:
         self.status, self.text, self.error = status, text, error
         self.request: Any = None
+        self.is_closed = False
 
     async def param_serialize(self, *request: object, **more: object) -> Iterable[object]:
         self.request = (*request, more)
@@ -40,6 +41,18 @@ class FakeClient:
 
     async def read(self) -> bytes:
         return self.text
+
+    @property
+    def response(self) -> FakeClient:
+        return self
+
+    @property
+    async def content(self) -> AsyncIterator[bytes]:
+        for line in self.text.splitlines(keepends=True):
+            yield line
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 def read(client: Any) -> Any:  # noqa: ANN401 - a fake, and any JSON value
@@ -99,3 +112,36 @@ def test_deleting_is_bound_to_the_uid() -> None:
     run(ApiServer(client).delete("/api/v1/namespaces/a/configmaps/b", "the-uid"))
 
     assert client.request[-1]["body"]["preconditions"] == {"uid": "the-uid"}
+
+
+def watch(client: Any) -> list[Any]:  # noqa: ANN401 - a fake
+    async def collect() -> list[Any]:
+        return [event async for event in ApiServer(client).watch_metadata("/api/v1/secrets", "7", 300)]
+
+    return run(collect())
+
+
+def test_a_watch_tells_what_happens_until_it_ends() -> None:
+    """From the version on, and its connection is closed at the end."""
+    client = FakeClient(text=b'{"type": "ADDED", "object": 1}\n{"type": "BOOKMARK", "object": 2}\n')
+
+    assert [event["object"] for event in watch(client)] == [1, 2]
+    assert client.is_closed
+    query = dict(client.request[-1]["query_params"])
+    assert (query["resourceVersion"], query["timeoutSeconds"]) == ("7", "300")
+
+
+@pytest.mark.parametrize(
+    ("client", "error"),
+    [
+        (FakeClient(text=b'{"type": "ERROR", "object": {"code": 410, "message": "too old"}}\n'), Conflict),
+        (FakeClient(text=b'{"type": "ERROR", "object": {}}\n'), ApiUnavailable),
+        (FakeClient(text=b'{"type": "ADD'), ApiUnavailable),
+        (FakeClient(403), NotAuthorized),
+        (FakeClient(error=TimeoutError()), ApiUnavailable),
+    ],
+)
+def test_a_watch_that_fails_says_why(client: FakeClient, error: type[KafleetError]) -> None:
+    """A version that is too old is told from an API server that does not answer."""
+    with pytest.raises(error):
+        watch(client)

@@ -30,6 +30,7 @@ LANE = Lane(
     replicas=2,
     agent=Agent("triage:agent"),
     delivery=Delivery(),
+    path="spec.workers",
     sends={"workers": "tasks"},
 )
 FLEET = Fleet(

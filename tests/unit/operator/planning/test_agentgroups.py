@@ -44,6 +44,7 @@ def test_the_smallest_group() -> None:
                 replicas=1,
                 agent=Agent("triage:agent"),
                 delivery=Delivery(),
+                path="spec.workers",
                 sends={"workers": "tasks"},
             ),
         ),

@@ -100,7 +100,12 @@ def test_agents_are_told_in_the_words_of_the_contract(type_: str, tls: Json | No
     }
 
     deployment = manifests.deployment_for(
-        fleet, fleet.lanes[0], replicas=1, code_hash=None, agent_image="agent:1", image_pull_policy="Never"
+        fleet,
+        fleet.lanes[0],
+        replicas=1,
+        references_hash=None,
+        agent_image="agent:1",
+        image_pull_policy="Never",
     )
     pod = deployment["spec"]["template"]["spec"]
     volumes = [each["projected"] for each in pod["volumes"] if each["name"] == "secrets"]
@@ -131,7 +136,12 @@ def test_a_secret_is_mounted_once_whatever_it_is_used_for() -> None:
         FLEET, connection=connection_for(spec, bootstrap_servers="kafka:9093", namespace="support")
     )
     deployment = manifests.deployment_for(
-        fleet, fleet.lanes[0], replicas=1, code_hash=None, agent_image="agent:1", image_pull_policy="Never"
+        fleet,
+        fleet.lanes[0],
+        replicas=1,
+        references_hash=None,
+        agent_image="agent:1",
+        image_pull_policy="Never",
     )
     (volume,) = (
         each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "secrets"

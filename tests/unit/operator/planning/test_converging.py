@@ -164,7 +164,7 @@ def test_agents_start_with_their_code(content: Unknown | None) -> None:
 )
 def test_running_agents_keep_their_code(content: Unknown | None, expected: list[tuple[str, str]]) -> None:
     """A ConfigMap that went does not roll the pods that have its content."""
-    objects = running(WITH_CODE, references={CODE: "hash-1"})
+    objects = running(WITH_CODE, references={CODE: {"triage.py": "hash-1"}})
     plan = planned(topics(), fleet=WITH_CODE, objects=objects, references={CODE: content})
 
     assert plan.apply_objects == ()
@@ -173,12 +173,18 @@ def test_running_agents_keep_their_code(content: Unknown | None, expected: list[
 
 def test_an_edit_of_the_code_rolls_the_pods() -> None:
     """The hash of the content is in the template."""
-    objects = running(WITH_CODE, references={CODE: "hash-1"})
-    plan = planned(topics(), fleet=WITH_CODE, objects=objects, references={CODE: "hash-2"})
+    objects = running(WITH_CODE, references={CODE: {"triage.py": "hash-1"}})
+    plan = planned(topics(), fleet=WITH_CODE, objects=objects, references={CODE: {"triage.py": "hash-2"}})
 
     deployment = applied_deployment(plan)
     assert deployment is not None
-    assert deployment["spec"]["template"]["metadata"]["annotations"][names.CODE_HASH] == "hash-2"
+    (before,) = (body["spec"] for key, body in objects.items() if key[0] == "Deployment")
+    assert hash_in(deployment["spec"]) != hash_in(before)
+
+
+def hash_in(deployment: Json) -> str:
+    found: str = deployment["template"]["metadata"]["annotations"][names.REFERENCES_HASH]
+    return found
 
 
 def test_what_belongs_to_others_is_left_to_them() -> None:

@@ -25,7 +25,7 @@ MANIFEST = manifests.deployment_for(
     FLEET_WITH_ENV,
     FLEET_WITH_ENV.lanes[0],
     replicas=2,
-    code_hash=None,
+    references_hash=None,
     agent_image="agent:1",
     image_pull_policy="IfNotPresent",
 )
@@ -83,7 +83,7 @@ def test_a_field_that_is_no_longer_wished_is_a_change() -> None:
         FLEET,
         FLEET.lanes[0],
         replicas=2,
-        code_hash=None,
+        references_hash=None,
         agent_image="agent:1",
         image_pull_policy="IfNotPresent",
     )

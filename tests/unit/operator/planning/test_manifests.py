@@ -25,12 +25,12 @@ WITH_CODE = with_lane(
 )
 
 
-def deployment(fleet: Fleet, code_hash: str | None = None) -> Json:
+def deployment(fleet: Fleet, references_hash: str | None = None) -> Json:
     return manifests.deployment_for(
         fleet,
         fleet.lanes[0],
         replicas=2,
-        code_hash=code_hash,
+        references_hash=references_hash,
         agent_image="agent:1",
         image_pull_policy="Never",
     )
@@ -128,8 +128,8 @@ def test_agents_may_finish_what_they_do() -> None:
 def test_an_edit_of_lane_or_code_rolls_the_pods() -> None:
     """The template changes with either hash, and with nothing else."""
 
-    def annotations(fleet: Fleet, code_hash: str | None) -> Json:
-        found: Json = deployment(fleet, code_hash)["spec"]["template"]["metadata"]["annotations"]
+    def annotations(fleet: Fleet, references_hash: str | None) -> Json:
+        found: Json = deployment(fleet, references_hash)["spec"]["template"]["metadata"]["annotations"]
         return found
 
     assert annotations(WITH_CODE, "1") == annotations(WITH_CODE, "1")
