@@ -66,11 +66,11 @@ def secret(value: str, uid: str = "uid-1", kind: str = "Opaque") -> Json:
 
 
 def test_an_object_is_read_once_a_resync_however_many_refer_to_it() -> None:
-    """Ten quiet minutes of two resources: one read, then two more."""
+    """Twelve quiet minutes of two resources: one read, then two more."""
 
     async def story(scene: Scene) -> None:
         scene.api.put(config_map(a="1"), silently=True)
-        for moment in range(0, 620, 5):
+        for moment in range(0, 700, 5):
             await until(moment)
             assert await scene.see(CODE) == await scene.see(CODE, JUDGE)
 
