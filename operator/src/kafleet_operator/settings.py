@@ -35,6 +35,12 @@ VARIABLES: Final = {
     "KAFLEET_NAMESPACES": Variable(
         "watch.namespaces", "", "Namespaces that are served, separated by commas; empty: all of the cluster"
     ),
+    "KAFLEET_SERVICE_ACCOUNT": Variable(
+        "", "", "The operator's own account, as namespace:name, for messages that say how to allow something"
+    ),
+    "KAFLEET_SECRETS_ROLE": Variable(
+        "", "", "ClusterRole that lets the operator read Secrets where it is bound, for such messages"
+    ),
     "KAFLEET_RESYNC_SECONDS": Variable(
         "resyncSeconds", "300", "Seconds between two full lists of everything, in case a watch fell silent"
     ),
