@@ -208,18 +208,19 @@ class Reader:
         except KafkaException as error:
             self._on_commit(error.args[0], offsets)
 
-    def _commit_and_wait(self, positions: Sequence[Position]) -> None:
+    def _commit_and_wait(self, positions: Sequence[Position]) -> bool:
+        """Commit, and tell whether all of it was acknowledged."""
         offsets = self._valid(positions)
         if not offsets:
-            return
+            return True
         try:
             results = self._consumer.commit(offsets=offsets, asynchronous=False)
             errors = [result.error for result in results if result.error is not None]
         except KafkaException as error:
             errors = [error.args[0]]
-        self._is_committed = not errors
         if errors:
             self._logger.error("cannot commit, settled records will be repeated", error=errors[0].str())
+        return not errors
 
     def _valid(self, positions: Sequence[Position]) -> list[TopicPartition]:
         """Leave out what belongs to an assignment that is over: another member may have gone further."""
@@ -298,7 +299,7 @@ class Reader:
         self._tell(self._events.lose, lost)
 
     def _stop(self, positions: Sequence[Position]) -> None:
-        self._commit_and_wait(positions)
+        self._is_committed = self._commit_and_wait(positions)
         self._is_stopping = True
 
     # The client's health

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -134,6 +136,34 @@ def test_each_bad_record_gives_its_answer_or_a_dead_letter_and_holds_nothing_up(
     assert worker.events("attempt failed")[0].keys() >= {
         *("topic", "partition", "offset", "key", "record_id", "correlation_id", "attempt", "error")
     }
+
+
+class Damaged(str):
+    """A header's name that no client writes, for kafka-python to write: not UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
+def test_a_header_whose_name_cannot_be_read_makes_a_dead_letter_without_headers(lane: KafkaLane) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks up its plug-ins in a deprecated way
+        producer = importlib.import_module("kafka").KafkaProducer(bootstrap_servers=lane.bootstrap_servers)
+        producer.send(lane.tasks, GOOD, b"k", [("fine", b"1"), (Damaged("damaged"), b"2")]).get(30)
+        producer.close()
+    lane.write(b"k", b'{"number": 2}')
+    lane.flush()
+    lane.worker("a")
+    lane.await_done()
+
+    [letter] = lane.read(lane.dead_letters)
+    assert (letter.key(), letter.value()) == (b"k", GOOD)
+    assert header(letter, "kafleet_reason") == b"InvalidEnvelope"
+    assert "a header's name is not UTF-8" in str(header(letter, "kafka_dlt-exception-message"))
+    assert header(letter, "fine") is None
+    assert lane.answers() == {b"k": [2]}
 
 
 def check_letter(letter: Message, origin: Message, case: Case) -> None:
