@@ -11,7 +11,8 @@ class Contact:
     """The state of the connection. Each field is replaced whole, so that reading needs no lock.
 
     `member_id` is set when the group was joined. `error` is the last one the client reported, None when all
-    is well again. `polled_at` is on the monotonic clock.
+    is well again. On the monotonic clock: `polled_at`, when the thread that polls was alive; `heard_at`, when
+    the group's coordinator sent something.
     """
 
     member_id: str | None = None
@@ -19,8 +20,14 @@ class Contact:
     has_group: bool = False
     error: str | None = None
     polled_at: float = field(default_factory=time.monotonic)
+    heard_at: float = field(default_factory=time.monotonic)
 
     @property
     def silent_seconds(self) -> float:
         """How long the thread that polls has given no sign of life."""
         return time.monotonic() - self.polled_at
+
+    @property
+    def unheard_seconds(self) -> float:
+        """How long the group's coordinator has been silent."""
+        return time.monotonic() - self.heard_at

@@ -60,6 +60,7 @@ class Dispatcher:
         self._tasks: dict[Item, asyncio.Task[float | None]] = {}
         self._throttle_timer: asyncio.TimerHandle | None = None  # while it runs nothing is started
         self.is_stopping = False
+        self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
 
     @property
@@ -168,6 +169,21 @@ class Dispatcher:
         self.is_stopping = True
         self._drop(list(self.lots))
 
+    def suspend(self) -> None:
+        """Cancel every handler and start none until `resume`; what a handler has ended with is written still.
+
+        A cancelled attempt does not count, and its record stays where it is.
+        """
+        self.is_suspended = True
+        for item, task in self._tasks.items():
+            if item.outgoing is None:
+                task.cancel()
+
+    def resume(self) -> None:
+        """Go on after `suspend`."""
+        self.is_suspended = False
+        self._pump()
+
     async def commit(self) -> None:
         """Commit of every partition what has changed, and wait for the answer."""
         changed = [(lot, *found) for lot in self.lots.values() if (found := lot.uncommitted())]
@@ -197,6 +213,7 @@ class Dispatcher:
     def _may_start(self) -> bool:
         return (
             not self.is_stopping
+            and not self.is_suspended
             and len(self._tasks) < self._delivery.concurrency
             and self._throttle_timer is None
         )
@@ -227,7 +244,7 @@ class Dispatcher:
 
     def _delay_after(self, item: Item, task: asyncio.Task[float | None]) -> float | None:
         if task.cancelled():
-            return None
+            return 0.0  # by a suspension; where its partition is gone it is forgotten all the same
         error = task.exception()
         if error is not None:  # a mistake of ours must neither lose the record nor stop the others
             self._logger.error("internal error", **item.record.names, exc_info=error)

@@ -284,7 +284,8 @@ class Reader:
             deadline = time.monotonic() + self._lane.delivery.drain_seconds + _REVOKE_GRACE_SECONDS
             while not leaving.done() and time.monotonic() < deadline:
                 self._serve(_POLL_SECONDS)
-                self._contact.polled_at = time.monotonic()
+                # In here the client tells nobody whether the coordinator answers; heartbeats do go on.
+                self._contact.polled_at = self._contact.heard_at = time.monotonic()
             self._serve()  # older commits must not come after the last one
             self._commit_and_wait(leaving.result() if leaving.done() else [])
         for partition in revoked:
@@ -322,6 +323,9 @@ class Reader:
         if is_up:
             self._contact.error = None
         self._contact.has_brokers = is_up
+        idle = statistics["brokers"].get("GroupCoordinator", {}).get("rxidle", -1)  # µs; -1: nothing came yet
+        if idle >= 0:
+            self._contact.heard_at = time.monotonic() - idle / 1e6
         # With an empty assignment the client calls nothing back; its group state is all there is.
         if statistics.get("cgrp", {}).get("state") == "up":
             self._note_group()

@@ -10,8 +10,9 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import structlog
 import uvloop
@@ -29,10 +30,11 @@ from kafleet.reading import Reader
 from kafleet.serving import Server
 from kafleet.statuses import Statuses
 from kafleet.terminations import TerminationLog
+from kafleet.watchdogs import Watchdog, session_seconds_of
 from kafleet.writing import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from kafleet.lanes import Lane
     from kafleet.loading import Handlers
@@ -123,6 +125,13 @@ class Process:
             lane, attempts.attempt, self._reader, self._writer, metrics=metrics, logger=self._logger
         )
         metrics.watch(self._dispatcher)
+        self._watchdog = Watchdog(
+            self._contact,
+            self._dispatcher,
+            session_seconds=partial(session_seconds_of, lane, self._logger),
+            logger=self._logger,
+        )
+        self._chores: list[asyncio.Task[None]] = []
         statuses = Statuses(lane, settings.pod, self._dispatcher, self._contact)
         self._server = Server(
             metrics.registry, ills=statuses.ills, lacks=statuses.lacks, status=statuses.status
@@ -136,12 +145,12 @@ class Process:
             loop.add_signal_handler(number, self._stop.set)
         self._writer.start()
         self._reader.start(self._dispatcher)
-        committing = loop.create_task(self._dispatcher.commit_regularly())
-        committing.add_done_callback(self._committing_ended)
+        self._begin("committing", self._dispatcher.commit_regularly())
         await self._stop.wait()
         if self._failure is None:
             await self._leave()
-        committing.cancel()
+        for chore in self._chores:
+            chore.cancel()
         if self._failure is not None:
             self._logger.error("agent gives up", reason=self._failure)
             await self._dispatcher.drain(0)
@@ -167,11 +176,18 @@ class Process:
         self._dispatcher.cancel()
         self._stop.set()
 
-    def _committing_ended(self, committing: asyncio.Task[None]) -> None:
-        if not committing.cancelled():
-            self._fail(f"internal error in committing: {committing.exception()!r}")
+    def _begin(self, name: str, chore: Coroutine[Any, Any, None]) -> None:
+        """Do something for as long as the process lives; should it end by itself, so does the process."""
+        task = asyncio.get_running_loop().create_task(chore, name=name)
+        task.add_done_callback(self._chore_ended)
+        self._chores.append(task)
+
+    def _chore_ended(self, chore: asyncio.Task[None]) -> None:
+        if not chore.cancelled():
+            self._fail(f"internal error in {chore.get_name()}: {chore.exception()!r}")
 
     def _joined(self, member_id: str) -> None:
         """Leave the member id where the operator finds it, however this process ends."""
         self._logger.info("group joined", member_id=member_id)
         self._last_words.note(member=member_id)
+        self._begin("watching the coordinator", self._watchdog.run())

@@ -44,6 +44,8 @@ class Statuses:
             reasons.append(f"no broker is reachable: {self._contact.error or 'not connected yet'}")
         if not self._contact.has_group:
             reasons.append("the group is not joined")
+        if self._dispatcher.is_suspended:
+            reasons.append("the group's coordinator is silent, nothing is started until it is back")
         if self._dispatcher.is_stopping:
             reasons.append("the process is stopping")
         return reasons

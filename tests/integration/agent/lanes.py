@@ -135,6 +135,9 @@ class Worker(Process):
 
         eventually(look, seconds=30)
 
+    def await_in_flight(self, count: int) -> None:
+        eventually(lambda: self.get("status")[1]["inFlight"] == count)
+
     def freeze(self) -> None:
         os.kill(self.pid or 0, signal.SIGSTOP)
 
@@ -170,10 +173,13 @@ class KafkaLane:
     def create(self) -> None:
         """Make the topics, and let the group notice a dead member after two seconds."""
         self.create_topics(self.tasks, self.results, self.dead_letters)
-        timeouts = {"consumer.session.timeout.ms": "2000", "consumer.heartbeat.interval.ms": "400"}
+        self.configure_group({"consumer.session.timeout.ms": "2000", "consumer.heartbeat.interval.ms": "400"})
+
+    def configure_group(self, configuration: Mapping[str, str]) -> None:
+        """Set some of the group's configuration."""
         entries = [
             ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
-            for key, value in timeouts.items()
+            for key, value in configuration.items()
         ]
         resource = ConfigResource(ResourceType.GROUP, self.name, incremental_configs=entries)
         for altered in self.admin.incremental_alter_configs([resource]).values():

@@ -151,7 +151,7 @@ def test_a_frozen_worker_finds_itself_expelled_and_commits_nothing_of_what_other
     lane.await_done()
 
     assert check_order(lane.answers(), expected(400)) >= 0
-    eventually(lambda: len(lane.members()) == 2)
+    eventually(lambda: lane.members() == {worker.member for worker in lane.workers})
     frozen.await_ready()
 
 

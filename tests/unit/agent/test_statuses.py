@@ -93,6 +93,22 @@ def test_an_empty_assignment_is_ready() -> None:
     assert run(story()) == []
 
 
+def test_a_suspended_replica_is_not_ready_but_healthy() -> None:
+    fleet = Fleet()
+    fleet.fill(P0, [None] * 10)
+
+    async def story() -> tuple[list[str], list[str]]:
+        member = fleet.add()
+        member.dispatcher.suspend()
+        member.assign(P0)
+        await until(400)
+        statuses = statuses_of(member, Contact(member_id="m", has_brokers=True, has_group=True))
+        member.end()
+        return statuses.lacks(), statuses.ills()
+
+    assert run(story()) == (["the group's coordinator is silent, nothing is started until it is back"], [])
+
+
 def test_long_calls_throttling_and_full_slots_are_not_ill() -> None:
     fleet = Fleet(plans={"tasks/0/0": Plan(seconds=500), "tasks/0/1": Plan(seconds=500)})
     fleet.fill(P0, [None] * 10)
