@@ -23,9 +23,6 @@ CODE = "squaring-code"
 NAME = "squares"
 KEYS = tuple(f"key-{number:02}" for number in range(24))
 REJECTED = (3, 17)
-# An agent that leaves in good order commits the position before its first unsettled record. What it settled
-# above that comes again; as the keys take turns, that is a record here and there, never a second's work.
-MAX_ABOVE_POSITION = len(KEYS)
 READY_SECONDS = 90
 WORK_SECONDS = 120
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from demo.broker import held_by
 from demo.cluster import RELEASE, SYSTEM
-from e2e.fleets import MAX_ABOVE_POSITION, NAME
+from e2e.fleets import NAME
 
 if TYPE_CHECKING:
     from e2e.fleets import Fleet
@@ -47,7 +47,7 @@ def test_a_killed_operator_stops_no_work_and_catches_up(fleet: Fleet) -> None:
 
     verdict = fleet.verdict()
     assert verdict.problems == ()
-    assert verdict.repeated <= MAX_ABOVE_POSITION
+    assert verdict.repeated == 0
 
 
 @pytest.mark.disturbing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from demo.broker import held_by
-from e2e.fleets import MAX_ABOVE_POSITION, NAME
+from e2e.fleets import NAME
 
 if TYPE_CHECKING:
     from e2e.fleets import Fleet
@@ -31,4 +31,4 @@ def test_agents_come_and_go_in_mid_work_without_loss(fleet: Fleet) -> None:
 
     verdict = fleet.verdict()
     assert verdict.problems == ()
-    assert verdict.repeated <= MAX_ABOVE_POSITION
+    assert verdict.repeated == 0
