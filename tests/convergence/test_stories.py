@@ -65,6 +65,19 @@ def topic_deleted_by_hand() -> World:
     return world.converge()
 
 
+def inbox_made_again_by_hand() -> World:
+    world = born(tasks={"topic": "support.intake.results", "managed": False})
+    world.say("another fleet makes its inbox")
+    world.make_topic("support.intake.results", 3)
+    world.converge()
+    world.say("the inbox is gone")
+    del world.topics["support.intake.results"]
+    world.converge()
+    world.say("it is back, as another topic")
+    world.make_topic("support.intake.results", 3)
+    return world.converge()
+
+
 def topic_made_again_by_hand() -> World:
     world = born(deletionPolicy="Delete")
     world.say("somebody deletes the results topic and makes it again")
@@ -123,7 +136,7 @@ def chained_fleets() -> World:
     world.converge()
     world.say("somebody compacts it")
     inbox = world.topics["support.intake.results"]
-    world.topics[inbox.name] = replace(inbox, overrides={"cleanup.policy": "compact"})
+    world.topics[inbox.name] = replace(inbox, cleanup_policy="compact")
     return world.converge()
 
 
@@ -220,6 +233,7 @@ STORIES = [
     suspend_and_resume,
     topic_drift,
     topic_deleted_by_hand,
+    inbox_made_again_by_hand,
     topic_made_again_by_hand,
     growth_refused_then_allowed,
     decrease_refused,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kafleet_operator.planning.fleets import Fleet, Json
-    from kafleet_operator.planning.plans import ConfigureTopic, CreateTopic, GrowTopic, Plan
+    from kafleet_operator.planning.plans import ConfigureTopic, CreateTopic, GrowTopic, Plan, ResetOffsets
 
 DOWN = Unknown("KafkaUnreachable", "no broker of 'kafka:9092' answers")
 MAX_ROUNDS = 20
@@ -76,6 +76,7 @@ class World:
     fails: Callable[[str], bool] = lambda _subject: False
     log: list[str] = field(default_factory=list)
     preempted: set[str] = field(default_factory=set)
+    begun_anew: set[str] = field(default_factory=set)  # ids of topics that groups were set to the start of
     ids: int = 0
     rounds: int = 0
 
@@ -197,11 +198,15 @@ class World:
         inbox = self.topics.get(fleet.topic(fleet.inbox).name)
         if name not in self.groups:
             return GroupState(name, "Dead")
-        partitions = inbox.partitions if inbox else 0
+        partitions = range(inbox.partitions if inbox else 0)
+        committed = 0 if inbox and inbox.id in self.begun_anew else 10
         return GroupState(
             name,
             "Stable" if self.pods() else "Empty",
-            tuple(PartitionState("tasks", number, 0, 10, 10) for number in range(partitions)),
+            tuple(
+                PartitionState(fleet.topic(fleet.inbox).name, number, 0, committed, committed)
+                for number in partitions
+            ),
         )
 
     # The writes, in the order of the plan's fields; each may fail, and after each the operator may end.
@@ -219,6 +224,7 @@ class World:
                 (f"topic {each.name!r}", lambda each=each: self._configure(each))
                 for each in plan.configure_topics
             ),
+            *((f"group {each.group!r}", lambda each=each: self._reset(each)) for each in plan.reset_offsets),
             *((_subject(each), lambda each=each: self._apply(each, applied)) for each in plan.apply_objects),
             *((f"{key[0]} {key[1]!r}", lambda key=key: self.objects.pop(key)) for key in plan.delete_objects),
             *((f"group {name!r}", lambda name=name: self.groups.remove(name)) for name in plan.delete_groups),
@@ -264,6 +270,10 @@ class World:
         topic = self.topics[step.name]
         kept = {key: value for key, value in topic.overrides.items() if key not in step.reset}
         self.topics[step.name] = replace(topic, overrides={**kept, **step.set})
+
+    def _reset(self, step: ResetOffsets) -> None:
+        assert not self.pods()
+        self.begun_anew.add(self.topics[step.topic].id)
 
     def _delete(self, name: str, id_: str) -> None:
         assert self.topics[name].id == id_

@@ -27,6 +27,10 @@ class NotAuthorized(KafleetError):
     reason = "NotAuthorized"
 
 
+class Denied(NotAuthorized):
+    """A broker answered that the operator may not do this, and that says nothing of anything else."""
+
+
 class NameConflict(KafleetError):
     """A Kubernetes object of that name belongs to somebody else."""
 
@@ -37,6 +41,12 @@ class TopicConflict(KafleetError):
     """Somebody made a topic of that name first."""
 
     reason = "TopicConflict"
+
+
+class TopicRejected(KafleetError):
+    """Kafka will not have a topic as it is wished; the message has Kafka's own words."""
+
+    reason = "TopicRejected"
 
 
 class ApiUnavailable(KafleetError):

@@ -83,7 +83,6 @@ class Resource:
             objects=self._objects,
             references=world.references,
             view=world.view,
-            observe_seconds=world.settings.observe_seconds,
         )
         self._log = log.bind(resource=str(owner))
 

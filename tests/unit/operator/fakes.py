@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kafleet_operator.effects.coordinators import Partition
     from kafleet_operator.errors import KafleetError
-    from kafleet_operator.planning.plans import ConfigureTopic, CreateTopic, GrowTopic
+    from kafleet_operator.planning.plans import ConfigureTopic, CreateTopic, GrowTopic, ResetOffsets
 
 Json = dict[str, Any]
 
@@ -200,7 +200,8 @@ class FakeKafka:
         self.topics = self
         self.groups = _FakeGroups(self)
 
-    async def observe(self, names: Iterable[str]) -> dict[str, TopicState | None]:
+    async def observe(self, names: Iterable[str], *, anew: bool) -> dict[str, TopicState | None]:
+        del anew
         self._check()
         return {name: self.states.get(name) for name in names}
 
@@ -253,6 +254,9 @@ class _FakeGroups:
         partitions = {*others, *chain.from_iterable(inputs.values())}
         states = {name: GroupState(name, "Dead") for name in inputs}
         return states, Ends(dict.fromkeys(partitions, (0, 0)))
+
+    async def reset(self, steps: Iterable[ResetOffsets]) -> dict[str, KafleetError]:
+        raise NotImplementedError(steps)
 
     async def delete(self, _names: Iterable[str]) -> dict[str, KafleetError]:
         return {}

@@ -29,6 +29,16 @@ REASONS = {
         '`managed: false` to use it as it is, or the annotation `kafleet.dev/adopt: "true"` to '
         "take over one that has no owner."
     ),
+    "TopicLost": (
+        "A topic was deleted outside and made again; the records in it are lost. Nothing is to be done: "
+        "agents that read it end, forget the offsets of the old one, and start again. Find out who deletes "
+        "topics."
+    ),
+    "TopicRejected": (
+        "Kafka will not make or change a topic as it is wished: a setting or value that it does not know, "
+        "more copies than brokers, or a policy of the cluster. The message has Kafka's own words: change "
+        "`config` or `replicationFactor`. Everything else goes on, and the operator tries again."
+    ),
     "PartitionDecreaseNotSupported": (
         "Kafka cannot take partitions away. Set `partitions` to what the topic has."
     ),

@@ -41,6 +41,11 @@ class TopicStatus(Block):
     id: str = Field(default="", max_length=64, description="Kafka's id of the topic; empty until it was seen")
     partitions: Count | None = Field(default=None, description="How many partitions it has")
     managed: bool = Field(default=True, description="Whether this resource answers for it")
+    replaces: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Id of the topic of this name that was deleted outside, until its offsets are forgotten",
+    )
     created: bool = Field(default=False, description="Whether this resource made it, and may delete it")
 
 

@@ -1,8 +1,9 @@
-"""Values that many want to know, read together."""
+"""Values that many want to know, read together; steps that many want done, done together."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -10,9 +11,13 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+Step = TypeVar("Step")
+Result = TypeVar("Result")
 
 # What nobody has asked for this long is not read along any more.
 FORGET_SECONDS: Final = 60.0
+# How long the first step waits for others to go with it.
+GATHER_SECONDS: Final = 0.01
 
 
 class Batches(Generic[Key, Value]):
@@ -59,6 +64,41 @@ class Batches(Generic[Key, Value]):
         for key in [key for key, at in self._wanted_at.items() if now - at > FORGET_SECONDS]:
             for store in (self._wanted_at, self._read_at, self._values):
                 store.pop(key, None)
+
+
+class Bundles(Generic[Step, Result]):
+    """Does the steps that many ask for within a moment by one request.
+
+    `do` takes steps by name and returns a result for each, errors included; what it raises, all are told.
+    """
+
+    def __init__(self, do: Callable[[Mapping[str, Step]], Awaitable[Mapping[str, Result]]]) -> None:
+        self._do = do
+        self._open: _Bundle[Step, Result] | None = None
+
+    async def ask(self, steps: Mapping[str, Step]) -> dict[str, Result]:
+        """Return the result of each step; two different steps of one name never share a request."""
+        bundle = self._open
+        if bundle is None or any(bundle.steps.get(name, step) != step for name, step in steps.items()):
+            bundle = self._open = _Bundle({})
+            bundle.doing = asyncio.create_task(self._send(bundle))
+        bundle.steps.update(steps)
+        assert bundle.doing  # noqa: S101  it was begun with the bundle
+        # Whoever asked may be cancelled; the others still wait for it.
+        results = await asyncio.shield(bundle.doing)
+        return {name: results[name] for name in steps}
+
+    async def _send(self, bundle: _Bundle[Step, Result]) -> Mapping[str, Result]:
+        await asyncio.sleep(GATHER_SECONDS)
+        if self._open is bundle:
+            self._open = None
+        return await self._do(bundle.steps)
+
+
+@dataclass(slots=True)
+class _Bundle(Generic[Step, Result]):
+    steps: dict[str, Step]
+    doing: asyncio.Task[Mapping[str, Result]] | None = None
 
 
 def _now() -> float:

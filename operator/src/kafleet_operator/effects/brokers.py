@@ -13,12 +13,14 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from kafleet_operator.errors import (
+    Denied,
     KafkaUnreachable,
     KafleetError,
     NotAuthorized,
     NotFound,
     Rejected,
     TopicConflict,
+    TopicRejected,
 )
 from kafleet_operator.metrics import KAFKA_REQUESTS
 
@@ -64,9 +66,18 @@ UNAUTHORIZED: Final = {
     KafkaError._AUTHENTICATION,  # noqa: SLF001
     KafkaError._SSL,  # noqa: SLF001
     KafkaError.SASL_AUTHENTICATION_FAILED,
+}
+DENIED: Final = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+IMPOSSIBLE: Final = {
+    KafkaError.INVALID_CONFIG,
+    KafkaError.INVALID_PARTITIONS,
+    KafkaError.INVALID_REPLICATION_FACTOR,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.TOPIC_EXCEPTION,
 }
 ABSENT: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -74,6 +85,11 @@ ABSENT: Final = {
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
     KafkaError.UNKNOWN_TOPIC_ID,
     KafkaError.GROUP_ID_NOT_FOUND,
+}
+ANSWERS: Final[dict[int, type[KafleetError]]] = {
+    **dict.fromkeys(ABSENT, NotFound),
+    **dict.fromkeys(IMPOSSIBLE, TopicRejected),
+    KafkaError.TOPIC_ALREADY_EXISTS: TopicConflict,
 }
 
 
@@ -145,7 +161,9 @@ class Brokers:
     def _heard(self, scope: Hashable, results: dict[K, V | KafleetError]) -> dict[K, V | KafleetError]:
         """Return the results, unless all say that nobody answers: then raise, and remember it for a while."""
         refusals = [
-            result for result in results.values() if isinstance(result, (KafkaUnreachable, NotAuthorized))
+            result
+            for result in results.values()
+            if isinstance(result, (KafkaUnreachable, NotAuthorized)) and not isinstance(result, Denied)
         ]
         if refusals and len(refusals) == len(results):
             if scope not in self._silences:
@@ -165,12 +183,11 @@ class Brokers:
         return answer
 
     def _translated(self, error: KafkaError) -> KafleetError:
-        if error.code() in UNAUTHORIZED:
-            return NotAuthorized(f"Kafka refuses the operator: {error.str()}")
-        if error.code() in ABSENT:
-            return NotFound(error.str())
-        if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-            return TopicConflict(error.str())
+        if error.code() in UNAUTHORIZED | DENIED:
+            refused = Denied if error.code() in DENIED else NotAuthorized
+            return refused(f"Kafka refuses the operator: {error.str()}")
+        if answer := ANSWERS.get(error.code()):
+            return answer(error.str())
         if error.code() in UNREADY:
             return KafkaUnreachable(f"Kafka at {self._servers!r} is not ready: {error.name()}")
         if error.code() in UNREACHABLE:

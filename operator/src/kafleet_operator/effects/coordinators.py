@@ -17,6 +17,7 @@ from kafleet_operator.effects.protocol import (
     FindCoordinatorRequest,
     LeaveGroupRequest,
     ListGroupsRequest,
+    OffsetCommitRequest,
     OffsetFetchRequest,
 )
 from kafleet_operator.errors import KafleetError, NotFound
@@ -32,6 +33,7 @@ Answer = TypeVar("Answer")
 GROUP: Final = 0  # what is coordinated, as FindCoordinator calls it
 # As brokers hold them; later versions name topics by id.
 OFFSET_FETCH_VERSION: Final = 8
+OFFSET_COMMIT_VERSION: Final = 9
 DEAD: Final = "Dead"
 
 
@@ -113,6 +115,20 @@ class Coordinators:
         error = (await self._ask_each([group], leave_at))[group]
         if error and not isinstance(error, NotFound):
             raise error
+
+    async def reset(self, groups: Mapping[str, Collection[Partition]]) -> dict[str, KafleetError]:
+        """Set groups to offset 0 of partitions; return what went wrong. Refused to those with members."""
+
+        async def commit_at(node: int, names: list[str]) -> dict[str, KafleetError | None]:
+            answers = [self._nodes.ask(_commit_of_nobody(name, groups[name]), node) for name in names]
+            return {
+                name: self._nodes.error_of(
+                    *(each.error_code for topic in answer.topics for each in topic.partitions)
+                )
+                for name, answer in zip(names, await asyncio.gather(*answers), strict=True)
+            }
+
+        return {name: error for name, error in (await self._ask_each(groups, commit_at)).items() if error}
 
     async def delete(self, groups: Iterable[str]) -> dict[str, KafleetError]:
         """Delete groups; return what went wrong. A group that is not there is deleted."""
@@ -222,6 +238,30 @@ class Coordinators:
     def _forget(self, groups: Iterable[str]) -> None:
         for name in groups:
             self._known.pop(name, None)
+
+
+def _commit_of_nobody(group: str, partitions: Collection[Partition]) -> object:
+    """Return the request that commits offset 0 as nobody: only a group without members takes it."""
+    wanted = OffsetCommitRequest.OffsetCommitRequestTopic
+    return OffsetCommitRequest(
+        group_id=group,
+        generation_id_or_member_epoch=-1,
+        member_id="",
+        topics=[
+            wanted(
+                name=topic,
+                partitions=[
+                    wanted.OffsetCommitRequestPartition(
+                        partition_index=number, committed_offset=0, committed_metadata=""
+                    )
+                    for number in numbers
+                ],
+            )
+            for topic, numbers in by_topic(partitions).items()
+        ],
+        min_version=OFFSET_COMMIT_VERSION,
+        max_version=OFFSET_COMMIT_VERSION,
+    )
 
 
 def by_topic(partitions: Iterable[Partition]) -> dict[str, list[int]]:

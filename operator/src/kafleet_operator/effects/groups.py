@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kafleet_operator.effects.coordinators import GroupReading, Partition
     from kafleet_operator.effects.leaders import Range
     from kafleet_operator.effects.nodes import Nodes
+    from kafleet_operator.planning.plans import ResetOffsets
 
     Reading = GroupReading | KafleetError
 
@@ -84,6 +86,13 @@ class Groups:
     async def remove(self, group: str, member_id: str) -> None:
         """Take a dead member out of its group; one that is gone already needs nothing."""
         await self._coordinators.remove(group, member_id)
+
+    async def reset(self, steps: Iterable[ResetOffsets]) -> dict[str, KafleetError]:
+        """Let groups begin at the start of topics; return what went wrong, by group."""
+        partitions: dict[str, list[Partition]] = defaultdict(list)
+        for step in steps:
+            partitions[step.group] += [(step.topic, number) for number in step.partitions]
+        return await self._coordinators.reset(partitions)
 
     async def delete(self, names: Iterable[str]) -> dict[str, KafleetError]:
         """Delete groups; return what went wrong, by group. A group that is not there is deleted."""

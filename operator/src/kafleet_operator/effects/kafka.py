@@ -36,7 +36,8 @@ def connector(observe_seconds: float) -> Callable[[Connection], Awaitable[Kafka]
         kafka = known.get(connection)
         if kafka is None:
             nodes = Nodes(connection.bootstrap_servers, {})
-            kafka = known[connection] = Kafka(Topics(Brokers(connection)), Groups(nodes, observe_seconds))
+            topics = Topics(Brokers(connection), observe_seconds)
+            kafka = known[connection] = Kafka(topics, Groups(nodes, observe_seconds))
         return kafka
 
     return connect

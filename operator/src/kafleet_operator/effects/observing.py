@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from kafleet_operator.effects.groups import Ends
 from kafleet_operator.effects.views import OWNED, PODS
@@ -27,12 +27,9 @@ TopicStates = dict[str, TopicState | None]
 GroupStates = dict[str, "GroupState | Unknown"]
 Inputs = dict[str, list[str]]  # topics by the group that consumes them
 
-# Topics change rarely and their reads are the dearest. A lost one is noticed at the next observation anyway.
-TOPICS_FRESH_OBSERVATIONS: Final = 6
-
 
 class Observer:
-    """The eyes of one resource. Remembers its topics for a few observations, or until `forget_topics`."""
+    """The eyes of one resource."""
 
     def __init__(
         self,
@@ -41,16 +38,12 @@ class Observer:
         objects: Objects,
         references: References,
         view: View,
-        observe_seconds: float,
     ) -> None:
-        self._topics_fresh_seconds = TOPICS_FRESH_OBSERVATIONS * observe_seconds
         self._owner = owner
-        self._kafka: Kafka | None = None
         self._objects = objects
         self._references = references
         self._view = view
-        self._topics: TopicStates = {}
-        self._topics_read_at = float("-inf")
+        self._are_topics_old = False
 
     async def observe_fleet(self, body: Json, fleet: Fleet, kafka: Kafka, *, anew: bool) -> Observed:
         """Look at what a fleet needs and has; `anew`: what was read for others will not do."""
@@ -87,7 +80,7 @@ class Observer:
 
     def forget_topics(self) -> None:
         """Read topics anew next time: they were changed."""
-        self._topics_read_at = float("-inf")
+        self._are_topics_old = True
 
     def _observed(self, body: Json, topics: TopicStates | Unknown, **seen: Any) -> Observed:  # noqa: ANN401 - Observed's fields
         return Observed(
@@ -99,19 +92,12 @@ class Observer:
         )
 
     async def _read_topics(self, kafka: Kafka, names: set[str]) -> TopicStates | Unknown:
-        now = asyncio.get_running_loop().time()
-        if kafka is not self._kafka:
-            self._kafka = kafka
-            self.forget_topics()
-        is_fresh = now - self._topics_read_at < self._topics_fresh_seconds and names <= self._topics.keys()
-        if not is_fresh:
-            try:
-                self._topics = await kafka.topics.observe(names)
-            except KafleetError as error:
-                self.forget_topics()
-                return Unknown(error.reason, str(error))
-            self._topics_read_at = now
-        return {name: self._topics[name] for name in names}
+        try:
+            topics = await kafka.topics.observe(names, anew=self._are_topics_old)
+        except KafleetError as error:
+            return Unknown(error.reason, str(error))
+        self._are_topics_old = False
+        return topics
 
     async def _read_kafka(
         self, kafka: Kafka, names: set[str], inputs: Inputs, counted: set[str], *, anew: bool

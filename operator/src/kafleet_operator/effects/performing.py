@@ -28,6 +28,7 @@ async def perform(plan: Plan, *, kafka: Kafka, objects: Objects) -> Outcome:
     created = await _batch(plan.create_topics, kafka.topics.create, lambda step: step.name)
     grown = await _batch(plan.grow_topics, kafka.topics.grow, lambda step: step.name)
     configured = await _batch(plan.configure_topics, kafka.topics.configure, lambda step: step.name)
+    reset = await _batch(plan.reset_offsets, kafka.groups.reset, lambda step: step.group)
     applied, refused = await _apply(plan.apply_objects, objects)
     undeleted = await _delete(plan.delete_objects, objects)
     groups = await _batch(plan.delete_groups, kafka.groups.delete, str)
@@ -38,7 +39,8 @@ async def perform(plan: Plan, *, kafka: Kafka, objects: Objects) -> Outcome:
         created_topics={name: id_ for name, id_ in created.items() if isinstance(id_, str)},
         applied=applied,
         failures=(
-            *_failures({**created, **grown, **configured, **topics, **groups}),
+            *_failures("topic", created, grown, configured, topics),
+            *_failures("group", reset, groups),
             *refused,
             *undeleted,
         ),
@@ -85,9 +87,10 @@ async def _delete(names: Iterable[Name], objects: Objects) -> list[Failure]:
     return failures
 
 
-def _failures(results: Mapping[str, object]) -> list[Failure]:
+def _failures(sort: str, *results: Mapping[str, object]) -> list[Failure]:
     return [
-        Failure(name, result.reason, str(result))
-        for name, result in results.items()
+        Failure(f"{sort} {name!r}", result.reason, str(result))
+        for each in results
+        for name, result in each.items()
         if isinstance(result, KafleetError)
     ]

@@ -20,6 +20,7 @@ def claims_in(status: Mapping[str, Any]) -> tuple[Claim, ...]:
             partitions=topic.get("partitions"),
             is_created=topic.get("created", False),
             managed=topic.get("managed", True),
+            replaces=topic.get("replaces", ""),
         )
         for topic in status.get("topics", ())
     )
@@ -36,6 +37,7 @@ def topics_status(claims: Iterable[Claim]) -> list[dict[str, Any]]:
             "created": claim.is_created,
         }
         | ({} if claim.partitions is None else {"partitions": claim.partitions})
+        | ({"replaces": claim.replaces} if claim.replaces else {})
         for claim in claims
     ]
 

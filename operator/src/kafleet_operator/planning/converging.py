@@ -12,6 +12,7 @@ from kafleet_operator.planning import drift, manifests, names
 from kafleet_operator.planning.observations import Unknown
 from kafleet_operator.planning.plans import Plan, Refusal, join, refusal
 from kafleet_operator.planning.references import blockers_of, content_hash, lacks_of, references_of_lane
+from kafleet_operator.planning.replacing import begins_anew
 from kafleet_operator.planning.topics import compacted_inputs, partitions_ahead, plan_topics
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _plan_size(fleet: Fleet, lane: Lane, topics: Plan) -> Plan:
 def _replicas(fleet: Fleet, lane: Lane, topics: Plan) -> int:
     capacity = _capacity(fleet, lane, topics)
     wished = lane.replicas if capacity is None else min(lane.replicas, capacity)
-    return 0 if fleet.is_suspended else wished
+    return 0 if fleet.is_suspended or begins_anew(lane, topics) else wished
 
 
 def _capacity(fleet: Fleet, lane: Lane, topics: Plan) -> int | None:

@@ -27,8 +27,8 @@ class Unknown:
 class TopicState:
     """An existing topic.
 
-    `overrides` are only the topic's own dynamic overrides, not inherited values; `max_message_bytes` is the
-    value in force, inherited or not.
+    `overrides` are only the topic's own dynamic overrides, not inherited values; `max_message_bytes` and
+    `cleanup_policy` are the values in force, inherited or not.
     """
 
     name: str
@@ -37,6 +37,7 @@ class TopicState:
     replication_factor: int
     overrides: Mapping[str, str] = field(default_factory=dict)
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
+    cleanup_policy: str = "delete"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,21 @@ class ConfigureTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class ResetOffsets:
+    """Let a group without members begin at the start of a topic, whatever it has committed."""
+
+    group: str
+    topic: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A topic name this resource holds, as recorded in `status.topics` before the topic is created.
 
     `id` is empty until the topic was seen to exist; `is_created` tells a topic that we made from one that was
     adopted. A topic that is not `managed` is somebody else's: remembered here, but nobody is kept from it.
+    `replaces` is the id of the topic of this name before it, until nothing is left of that one.
     """
 
     role: str
@@ -58,6 +68,7 @@ class Claim:
     partitions: int | None = None
     is_created: bool = False
     managed: bool = True
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,7 @@ class Plan:
     create_topics: tuple[CreateTopic, ...] = ()
     grow_topics: tuple[GrowTopic, ...] = ()
     configure_topics: tuple[ConfigureTopic, ...] = ()
+    reset_offsets: tuple[ResetOffsets, ...] = ()
     apply_objects: tuple[Json, ...] = ()
     delete_objects: tuple[tuple[str, str], ...] = ()
     delete_groups: tuple[str, ...] = ()
@@ -83,6 +95,7 @@ class Plan:
             self.create_topics
             or self.grow_topics
             or self.configure_topics
+            or self.reset_offsets
             or self.apply_objects
             or self.delete_objects
             or self.delete_groups

@@ -12,12 +12,13 @@ from virtual import run, until
 
 from kafleet_operator.effects.brokers import CLUSTER, PROBE_SECONDS, REQUEST_SECONDS, REST_SECONDS, Brokers
 from kafleet_operator.errors import (
+    Denied,
     KafkaUnreachable,
     KafleetError,
-    NotAuthorized,
     NotFound,
     Rejected,
     TopicConflict,
+    TopicRejected,
 )
 from kafleet_operator.planning.connections import Connection
 
@@ -50,8 +51,9 @@ def futures(answers: dict[str, object]) -> dict[str, Future[Any]]:
         (KafkaError.UNKNOWN_TOPIC_OR_PART, NotFound),
         (KafkaError.GROUP_ID_NOT_FOUND, NotFound),
         (KafkaError.TOPIC_ALREADY_EXISTS, TopicConflict),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, NotAuthorized),
-        (KafkaError.INVALID_CONFIG, Rejected),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Denied),
+        (KafkaError.INVALID_CONFIG, TopicRejected),
+        (KafkaError.INVALID_REPLICATION_FACTOR, TopicRejected),
         (KafkaError.NON_EMPTY_GROUP, Rejected),
         (KafkaError._TRANSPORT, KafkaUnreachable),
         (KafkaError.NOT_COORDINATOR, KafkaUnreachable),
@@ -103,6 +105,20 @@ def test_after_silence_calls_fail_at_once_for_a_while_and_then_try_for_less_long
 
     with capture_logs():
         run(story())
+
+
+def test_a_topic_that_is_denied_silences_nobody() -> None:
+    """Somebody answered, and the next question may be about another topic."""
+
+    async def story() -> None:
+        brokers = Brokers(Connection("127.0.0.1:1"))
+        denied = {"topic": KafkaError.TOPIC_AUTHORIZATION_FAILED}
+        answer = await brokers.call("describe", lambda _client, _seconds: futures(denied))
+        assert type(answer["topic"]) is Denied
+        answer = await brokers.call("describe", lambda _client, _seconds: futures({"other": "value"}))
+        assert answer == {"other": "value"}
+
+    run(story())
 
 
 def test_a_silent_coordinator_silences_nobody_else() -> None:

@@ -7,6 +7,7 @@ import pytest
 from unit.operator.planning.samples import (
     FLEET,
     NAMES,
+    RESULTS,
     TASKS,
     planned,
     running,
@@ -97,12 +98,20 @@ def test_new_agents_wait_while_kafka_is_silent() -> None:
     assert applied_deployment(planned(DOWN, announced, objects=files())) is None
 
 
-def test_running_agents_are_kept_when_a_topic_is_lost() -> None:
+def test_running_agents_are_kept_when_their_outbox_is_lost() -> None:
     """It is made again under them."""
+    plan = planned(topics(results=None), CLAIMS, objects=running())
+
+    assert [step.name for step in plan.create_topics] == [RESULTS.name]
+    assert plan.apply_objects == ()
+
+
+def test_running_agents_end_when_their_inbox_is_lost() -> None:
+    """What they would still commit is of no use, and worse than none, to who reads the new one."""
     plan = planned(topics(tasks=None), CLAIMS, objects=running())
 
     assert [step.name for step in plan.create_topics] == [TASKS.name]
-    assert plan.apply_objects == ()
+    assert replicas(plan) == 0
 
 
 def test_suspended_agents_go_and_nothing_else() -> None:
@@ -140,7 +149,7 @@ def test_a_remembered_size_counts_while_kafka_is_silent() -> None:
 def test_compacted_tasks_start_no_agent() -> None:
     """Kafka may drop a task that nobody has done: said, and agents that run already go on."""
     foreign = with_topic(replace(TASKS, managed=False, partitions=None))
-    seen = topics(tasks=state(TASKS.name, overrides={"cleanup.policy": "compact,delete"}))
+    seen = topics(tasks=state(TASKS.name, cleanup_policy="compact,delete"))
 
     new = planned(seen, fleet=foreign, objects=files())
     assert applied_deployment(new) is None

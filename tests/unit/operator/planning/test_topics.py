@@ -64,10 +64,13 @@ def test_a_topic_claimed_before_a_crash_is_ours() -> None:
 
 
 def test_a_topic_made_again_by_others_is_not_ours_to_delete() -> None:
-    """The id tells the topic that we made from another of its name."""
-    plan = planned(topics(tasks=state(TASKS.name, id="another")), (MINE,))
+    """The id tells the topic that we made from another of its name, and is noted later."""
+    seen = topics(tasks=state(TASKS.name, id="another"))
+    first = planned(seen, (MINE,)).claims[0]
+    second = planned(seen, (first,)).claims[0]
 
-    assert plan.claims[0] == replace(MINE, id="another", is_created=False)
+    assert first == replace(MINE, id="", is_created=False, replaces=MINE.id)
+    assert second == replace(first, id="another")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,43 @@ def test_the_room_stays_while_only_the_broker_knows_the_limit(inbox: object) -> 
     )
 
     assert DEAD.name not in {step.name for step in planned(seen).configure_topics}
+
+
+def test_throttles_of_a_reassignment_are_left_alone() -> None:
+    """Kafka's own tools set them while they move replicas, and take them away."""
+    throttled = {"leader.replication.throttled.replicas": "0:1", "z": "9"}
+    seen = topics(results=state(RESULTS.name, overrides=throttled))
+
+    assert planned(seen).configure_topics == (ConfigureTopic(RESULTS.name, {}, ("z",)),)
+
+
+FOREIGN_DEAD = replace(DEAD, partitions=None, managed=False, is_named=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_message_bytes": 1_048_588}, ["let its owner set max.message.bytes=1114124"]),
+        ({"max_message_bytes": 1_114_124}, []),
+        ({"max_message_bytes": 9_999_999, "cleanup_policy": "compact,delete"}, ["is compacted"]),
+    ],
+)
+def test_a_foreign_topic_must_take_every_dead_letter(changes: dict[str, object], words: list[str]) -> None:
+    """Otherwise a key whose dead letter cannot be written would wait for ever."""
+    seen = topics(**{"dead-letters": state(DEAD.name, **changes)})
+    plan = planned(seen, fleet=with_topic(FOREIGN_DEAD))
+
+    told = [each.message for each in plan.refusals if each.reason == "InvalidSpec"]
+    assert len(told) == len(words)
+    assert all(part in message for part, message in zip(words, told, strict=True))
+    assert reasons(plan) == ({("Accepted", "InvalidSpec")} if words else set())
+
+
+def test_a_foreign_topic_for_dead_letters_that_is_missing_is_only_missing() -> None:
+    """What it takes is not known before it is there."""
+    plan = planned(topics(**{"dead-letters": None}), fleet=with_topic(FOREIGN_DEAD))
+
+    assert reasons(plan) == {("TopicsReady", "ReferenceNotFound")}
 
 
 FOREIGN = replace(TASKS, partitions=None, managed=False, is_named=True)

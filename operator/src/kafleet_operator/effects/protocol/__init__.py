@@ -16,7 +16,12 @@ with warnings.catch_warnings():
     from kafka.net.selector import NetworkSelector
     from kafka.protocol.admin import DeleteGroupsRequest, ListGroupsRequest
     from kafka.protocol.api_message import ApiMessage
-    from kafka.protocol.consumer import LeaveGroupRequest, ListOffsetsRequest, OffsetFetchRequest
+    from kafka.protocol.consumer import (
+        LeaveGroupRequest,
+        ListOffsetsRequest,
+        OffsetCommitRequest,
+        OffsetFetchRequest,
+    )
     from kafka.protocol.metadata import FindCoordinatorRequest, MetadataRequest
 
     class ConsumerGroupDescribeRequest(ApiMessage, load_json=__package__):  # type: ignore[misc, call-arg]  # untyped
@@ -37,6 +42,7 @@ __all__ = [
     "ListOffsetsRequest",
     "MetadataRequest",
     "NetworkSelector",
+    "OffsetCommitRequest",
     "OffsetFetchRequest",
     "errors",
 ]
