@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from reference.pages import pages
+from reference.pages import ROOT, pages
 
 if __name__ == "__main__":
     for path, text in pages().items():
-        (Path(__file__).parents[2] / path).write_text(text)
+        (ROOT / path).write_text(text)

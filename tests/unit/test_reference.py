@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
+import shlex
 
 import pytest
 from documents import REPOSITORY
@@ -27,6 +30,16 @@ def test_every_condition_and_reason_is_explained() -> None:
     page = PAGES["docs/reference/conditions.md"]
 
     assert [word for word in (*CONDITIONS, *REASONS) if f"| `{word}` |" not in page] == []
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_commands_of_reasons_are_shell(name: str) -> None:
+    """On-call copies them."""
+    words = shlex.split(REASONS[name].command)
+
+    assert not words or words[0] == "kubectl"
+    patches = [json.loads(patch) for option, patch in itertools.pairwise(words) if option == "--patch"]
+    assert all(patch.keys() == {"spec"} for patch in patches)
 
 
 def test_every_metric_is_listed_with_its_labels() -> None:

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+
+class Reason(NamedTuple):
+    """What a reason means, what to do about it, and the command to begin with, for a fleet called triage."""
+
+    means: str
+    do: str
+    command: str = ""
+
+
+_LOG = "kubectl --namespace kafleet-system logs deployment/kafleet"
+_PATCH = "kubectl patch agentgroup triage --type merge --patch '{}'"
+_PODS = "kubectl describe pods --selector kafleet.dev/resource=triage"
+
 CONDITIONS = {
     "Ready": "The summary: False if any other condition is, else Unknown if any other is.",
     "Accepted": "The spec makes sense, and what it refers to exists.",
@@ -11,59 +26,93 @@ CONDITIONS = {
 }
 
 REASONS = {
-    "AllReady": "Nothing is wrong.",
-    "InvalidSpec": (
-        "The spec asks for something impossible. The message names the field: change it. "
-        "Meanwhile the fleet goes on as it was."
+    "AllReady": Reason("Nothing is wrong", "Nothing"),
+    "InvalidSpec": Reason(
+        "The spec asks for something impossible. Meanwhile the fleet goes on as it was, and of too many "
+        "replicas as many run as there are partitions",
+        "Read the message: it names the field and the way out",
+        "kubectl describe agentgroup triage",
     ),
-    "ReferenceNotFound": (
-        "A ConfigMap, a Secret, a key of one, or a topic that is referred to does not exist. Create "
-        "it, or refer to another. Agents that run go on."
+    "ReferenceNotFound": Reason(
+        "A ConfigMap, a Secret, a key of one, or a topic with `managed: false` that the spec names does not "
+        "exist. Agents that run go on",
+        "Create it, or refer to another; the fleet goes on by itself",
+        "kubectl get configmaps,secrets",
     ),
-    "NameConflict": (
-        "A Kubernetes object of the name that is needed belongs to somebody else. Delete it, or "
-        "name the resource differently."
+    "NameConflict": Reason(
+        "A Kubernetes object of the name that is needed belongs to somebody else, who is named",
+        "Remove that object, or name the resource differently",
+        "kubectl get deployment,configmap,serviceaccount triage-workers",
     ),
-    "TopicConflict": (
-        "A topic of that name exists and belongs to somebody else. Choose another name, set "
-        '`managed: false` to use it as it is, or the annotation `kafleet.dev/adopt: "true"` to '
-        "take over one that has no owner."
+    "TopicConflict": Reason(
+        "A topic of that name exists and belongs to somebody else, or was named and nobody allowed to adopt "
+        "it",
+        "Choose another name, set `managed: false` to use it as it is, or take over one that has no owner by "
+        "the annotation",
+        "kubectl annotate agentgroup triage kafleet.dev/adopt=true",
     ),
-    "TopicLost": (
-        "A topic was deleted outside and made again; the records in it are lost. Nothing is to be done: "
-        "agents that read it end, forget the offsets of the old one, and start again. Find out who deletes "
-        "topics."
+    "TopicLost": Reason(
+        "A topic was deleted outside and made again; the records in it are lost. Agents that read it end, forget "
+        "the offsets of the old one, and start again",
+        "Nothing; find out who deletes topics",
     ),
-    "TopicRejected": (
-        "Kafka will not make or change a topic as it is wished: a setting or value that it does not know, "
-        "more copies than brokers, or a policy of the cluster. The message has Kafka's own words: change "
-        "`config` or `replicationFactor`. Everything else goes on, and the operator tries again."
+    "TopicRejected": Reason(
+        "Kafka will not make or change a topic as it is wished: a setting or value that it does not know, more "
+        "copies than brokers, or a policy of the cluster. Everything else goes on, and the operator tries again",
+        "Change `config` or `replicationFactor`: the message has Kafka's own words",
+        "kubectl describe agentgroup triage",
     ),
-    "PartitionDecreaseNotSupported": (
-        "Kafka cannot take partitions away. Set `partitions` to what the topic has."
+    "PartitionDecreaseNotSupported": Reason(
+        "Fewer partitions are asked for than the topic has: Kafka cannot take any away",
+        "Set `partitions` to what the topic has",
+        "kubectl get agentgroup triage --output jsonpath='{.status.topics}'",
     ),
-    "PartitionGrowthNotAllowed": (
-        "More partitions move keys to other partitions, so that records of one key can overtake "
-        "each other. Set `onGrowth: Reorder` to allow it."
+    "PartitionGrowthNotAllowed": Reason(
+        "More partitions move keys to other partitions, so that records of one key can overtake each other",
+        "Set `partitions` back, or allow it",
+        _PATCH.format('{"spec": {"tasks": {"onGrowth": "Reorder"}}}'),
     ),
-    "ReplicationFactorChangeNotSupported": (
-        "The topic has another replication factor. Reassign its replicas with `kafka-reassign- "
-        "partitions`, or set `replicationFactor` to what the topic has."
+    "ReplicationFactorChangeNotSupported": Reason(
+        "The topic exists with another replication factor",
+        "Set `replicationFactor` to what the topic has, or reassign its replicas with Kafka's own "
+        "`kafka-reassign-partitions`",
     ),
-    "KafkaUnreachable": (
-        "No broker answered. Check `connection.bootstrapServers` and the brokers; agents that run "
-        "are left alone."
+    "KafkaUnreachable": Reason(
+        "No broker answered. Nothing is changed, and agents that run are left alone",
+        "Check `connection.bootstrapServers`, the brokers and the network; the operator's log has the causes "
+        "as the client gives them",
+        _LOG,
     ),
-    "NotAuthorized": "Kafka or the API server refused the operator. Grant the right that the message names.",
-    "RollingOut": (
-        "Agents or topics are on their way. If it lasts, the message says what is waited for; "
-        "then see `kubectl describe pod`."
+    "NotAuthorized": Reason(
+        "Kafka or the API server refused the operator",
+        "Grant the right that the message names",
+        "kubectl describe agentgroup triage",
     ),
-    "CrashLooping": "Agents end again and again. Read `kubectl logs --previous` of the pods that are named.",
-    "Suspended": "`suspend: true`: no agent runs, work waits. Set it to false to go on.",
-    "Deleting": (
-        "The resource is going, and the message says what it waits for. `deletionPolicy: Retain` "
-        "lets it go at once, and leaves topics and offsets behind."
+    "RollingOut": Reason(
+        "Topics are being made, agents start or are replaced, or partitions are still without an agent",
+        "Wait; the message says for what. If it lasts, look at the pods",
+        _PODS,
     ),
-    "InternalError": "The operator could not finish, and tries again. Its log has the details.",
+    "CrashLooping": Reason(
+        "Agents end again and again; most often the handler cannot be imported",
+        "Read the last words of the pods that are named",
+        "kubectl logs --previous --selector kafleet.dev/resource=triage",
+    ),
+    "Suspended": Reason(
+        "`suspend: true`: no agent runs, and work waits",
+        "Set it to false to go on",
+        _PATCH.format('{"spec": {"suspend": false}}'),
+    ),
+    "Deleting": Reason(
+        "The resource is going: agents end, then Kafka is cleaned up",
+        "Wait; the message says for what. `deletionPolicy: Retain` lets it go at once, and leaves topics and "
+        "offsets behind",
+        _PATCH.format('{"spec": {"deletionPolicy": "Retain"}}'),
+    ),
+    "InternalError": Reason(
+        "Kafka or the API server refused a request for a reason of its own (a topic setting it does not "
+        "know, a quota), or the operator has a defect; it tries again",
+        "Read the message; report a defect with the operator's log",
+        _LOG,
+    ),
 }
