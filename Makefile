@@ -66,6 +66,7 @@ unit: .venv/ready ## unit and convergence tests
 binaries: # outside the suites, whose tests have deadlines: a cold build takes many minutes
 	local/cluster build
 	local/cluster kafka-lib >/dev/null
+	local/promtool >/dev/null
 
 .PHONY: cluster-up
 cluster-up: ## start the local cluster with its broker, and load the images

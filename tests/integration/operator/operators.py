@@ -86,10 +86,8 @@ class Operator:
 
         Like `kafleet_lane_lag_records lane=workers`, or without a rest `kafleet_lane_lag_records`.
         """
-        status, text = self._get("/metrics")
-        assert status == http.HTTPStatus.OK, text
         found = {}
-        for family in text_string_to_metric_families(text):
+        for family in text_string_to_metric_families(self.scrape()):
             for sample in family.samples:
                 if labels.items() <= sample.labels.items():
                     rest = sorted(sample.labels.items() - labels.items())
@@ -97,6 +95,11 @@ class Operator:
                         sample.value
                     )
         return found
+
+    def scrape(self) -> str:
+        status, text = self._get("/metrics")
+        assert status == http.HTTPStatus.OK, text
+        return text
 
     def _is_well(self, path: str) -> bool:
         self.process.check()

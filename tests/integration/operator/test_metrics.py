@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 from integration.operator.operators import agent_group
 from integration.operator.test_observing import consumer_of
-from integration.servers import eventually
+from integration.servers import PROJECT, eventually
 
 if TYPE_CHECKING:
     from integration.operator.operators import Namespace, Operator
@@ -80,3 +81,17 @@ def test_labels_are_bounded(operator: Operator) -> None:
 
     assert used
     assert used <= LABELS
+
+
+def test_a_scrape_is_as_prometheus_wants_it(operator: Operator) -> None:
+    """Its own linter looks at names, units, types and texts."""
+    path = subprocess.run([PROJECT / "local" / "promtool"], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [path.stdout.strip(), "check", "metrics"],
+        input=operator.scrape(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
