@@ -52,13 +52,14 @@ REASONS = {
         "kubectl annotate agentgroup triage kafleet.dev/adopt=true",
     ),
     "TopicLost": Reason(
-        "A topic was deleted outside and made again; the records in it are lost. Agents that read it end, forget "
-        "the offsets of the old one, and start again",
+        "A topic was deleted outside and made again; the records in it are lost. Agents that read it end, "
+        "forget the offsets of the old one, and start again",
         "Nothing; find out who deletes topics",
     ),
     "TopicRejected": Reason(
-        "Kafka will not make or change a topic as it is wished: a setting or value that it does not know, more "
-        "copies than brokers, or a policy of the cluster. Everything else goes on, and the operator tries again",
+        "Kafka will not make or change a topic as it is wished: a setting or value that it does not know, "
+        "more copies than brokers, or a policy of the cluster. Everything else goes on, and the operator "
+        "tries again",
         "Change `config` or `replicationFactor`: the message has Kafka's own words",
         "kubectl describe agentgroup triage",
     ),
