@@ -23,6 +23,32 @@ REQUIRED: Json = {
 }
 
 
+NAMESPACED: Json = REQUIRED | {"watch": {"namespaces": ["support", "sales"]}}
+EVERYTHING: Json = NAMESPACED | {
+    "image": {"repository": "registry.test/operator", "tag": "1", "pullPolicy": "Always"},
+    "agentImage": {"repository": "registry.test/agent", "tag": "2", "pullPolicy": "Never"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "resyncSeconds": 60,
+    "observeSeconds": 2,
+    "logLevel": "debug",
+    "resources": {"limits": {"memory": "1Gi"}},
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "podAnnotations": {"team": "platform"},
+    "podLabels": {"team": "platform"},
+    "commonLabels": {"cost": "platform"},
+    "priorityClassName": "system-cluster-critical",
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraVolumes": [{"name": "authorities", "configMap": {"name": "authorities"}}],
+    "extraVolumeMounts": [{"name": "authorities", "mountPath": "/etc/ssl/private", "readOnly": True}],
+    "networkPolicy": {"enabled": True, "ingressFrom": [{"namespaceSelector": {}}]},
+    "serviceAccount": {"create": True, "name": "robot", "annotations": {"role": "kafka"}},
+    "crds": {"install": False},
+    "nameOverride": "fleets",
+    "fullnameOverride": "agents",
+}
+
 HOOK = "helm.sh/hook"
 
 

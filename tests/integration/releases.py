@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from integration.servers import KUBECTL, PROJECT, Kubernetes, Process, free_ports, local_cluster
+from integration.servers import KUBECTL, PROJECT, Kubernetes, Process, eventually, free_ports, local_cluster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,18 +41,27 @@ class Cluster:
         """Run a command that may fail, in the project's folder."""
         return subprocess.run(
             [str(word) for word in command],
-            env={
-                **os.environ,
-                "PATH": f"{KUBECTL.parent}{os.pathsep}{local_cluster('bin')}{os.pathsep}{os.environ['PATH']}",
-                "KUBECONFIG": str(self.kubernetes.kubeconfig),
-                "HOME": str(self.home),
-            },
+            env={**os.environ, **self._environment()},
             cwd=PROJECT,
-            input=json.dumps(given) if given is not None else None,
+            input=json.dumps(given) if given is not None else "",
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def begin(self, *command: str) -> Process:
+        """Start a command as the administrator, without waiting for its end."""
+        process = Process(command[0], ["env", *command], self.home, self._environment())
+        process.start()
+        return process
+
+    def _environment(self) -> dict[str, str]:
+        programs = [str(KUBECTL.parent), str(local_cluster("bin")), os.environ["PATH"]]
+        return {
+            "PATH": os.pathsep.join(programs),
+            "KUBECONFIG": str(self.kubernetes.kubeconfig),
+            "HOME": str(self.home),
+        }
 
     def kubectl(self, *arguments: str, given: object = None) -> str:
         return self.run("kubectl", *arguments, given=given)
@@ -94,6 +103,26 @@ class Cluster:
         path = self.home / f"{account}.kubeconfig"
         path.write_text(yaml.safe_dump(config))
         return path
+
+    def play_kubelet(self, pod: str) -> Process:
+        """Run a pod's command as a process, with its account's rights, once the pod is there."""
+        found = eventually(lambda: self._pod(pod))
+        (container,) = found["spec"]["containers"]
+        environment = {"KUBECONFIG": str(self.kubeconfig_of(found["spec"]["serviceAccountName"]))}
+        command: list[str | Path] = [sys.executable, *container["command"][1:]]
+        process = Process(pod, command, self.home, environment)
+        process.start()
+        return process
+
+    def tell_phase(self, pod: str, phase: str) -> None:
+        """Say about a pod what a kubelet would."""
+        ready = {"type": "Ready", "status": "True" if phase == "Running" else "False"}
+        status = {"phase": phase, "conditions": [ready]}
+        self.kubernetes.patch(f"/api/v1/namespaces/{SYSTEM}/pods/{pod}/status", {"status": status})
+
+    def _pod(self, name: str) -> Json | None:
+        found: Json | None = self.kubernetes.read(f"/api/v1/namespaces/{SYSTEM}/pods/{name}")
+        return found
 
     def may(self, user: str, verb: str, resource: str, *, namespace: str, **more: str) -> bool:
         """Ask the API server whether a user may do something; `more` as in resourceAttributes."""

@@ -112,6 +112,11 @@ class Process:
             running.wait()
             raise AssertionError(f"{self.name} did not end within {seconds:g} s of {how.name}") from None
 
+    def wait(self, seconds: float = 60) -> int:
+        """Wait until the process ends by itself, and return its exit status."""
+        assert self._running, f"{self.name} was not started"
+        return self._running.wait(seconds)
+
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from chart.helm import EVERYTHING, REQUIRED
 from integration.conftest import folder
-from integration.releases import ACCOUNT, RELEASE, SYSTEM, Cluster, Json
+from integration.releases import ACCOUNT, CHART, RELEASE, SYSTEM, Cluster, Json
 from integration.servers import Kubernetes, eventually
 
 if TYPE_CHECKING:
@@ -186,29 +187,61 @@ def test_rights_are_exactly_those_used_in_a_whole_life(cluster: Cluster, watched
     assert used_rights(requests) | {IMPLIED} == granted_rights(cluster) - COMING
 
 
-def test_helm_test_finds_out_whether_the_operator_serves(cluster: Cluster) -> None:
-    """With the rights that the chart gives the test alone; its pod is admitted where pods are restricted."""
-    cluster.install("support")
-    hooks = list(yaml.safe_load_all(cluster.helm("get", "hooks", RELEASE, "--namespace", SYSTEM)))
-    for hook in hooks:
-        cluster.kubectl("create", "--filename=-", given=hook)
-    pod = next(hook for hook in hooks if hook["kind"] == "Pod")["spec"]
-    (container,) = pod["containers"]
-    command = [sys.executable, *container["command"][1:]]
-    environment = {"KUBECONFIG": str(cluster.kubeconfig_of(pod["serviceAccountName"]))}
+def test_notes_can_be_followed_as_they_stand(cluster: Cluster) -> None:
+    """Commands are run as they are printed, `helm test` among them; its pod has no rights but its own."""
+    printed = cluster.install("support")
+    wait, prove, start = re.findall(r"^     (\S.*)$", printed.partition("NOTES:\n")[2], re.MULTILINE)
+    pods = cluster.read("pods", f"--namespace={SYSTEM}", "--selector=app.kubernetes.io/component=operator")
+    cluster.tell_phase(pods["items"][0]["metadata"]["name"], "Running")
 
+    cluster.run(*shlex.split(wait))
     operator = cluster.operator()
     operator.start()
     try:
-        served = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        proving = cluster.begin(*shlex.split(prove))
+        tested = cluster.play_kubelet("kafleet-test")
+        assert tested.wait() == 0, tested.log.read_text()
+        cluster.tell_phase("kafleet-test", "Succeeded")
+        assert proving.wait() == 0, proving.log.read_text()
+        print("XXX", proving.log.read_text())
         operator.check()
     finally:
         operator.kill()
-
-    assert (served.returncode, served.stdout) == (0, "namespace 'support' is served\n"), served.stderr
+    assert tested.log.read_text() == "namespace 'support' is served\n"
     assert "helm-test" not in cluster.kubectl("get", "agentgroups", HERE, "--output=name")
-    for hook in hooks:
-        cluster.kubectl("delete", "--filename=-", "--now", given=hook)
+    cluster.run(*shlex.split(start))
+    assert cluster.read("agentgroup", "triage", HERE)
+
+
+def test_failed_switch_to_all_namespaces_leaves_no_rights_behind(cluster: Cluster) -> None:
+    """Helm itself forgets what a failed upgrade made, once another one is through."""
+    cluster.install("support")
+    failing = ("--wait", "--timeout=1s", "--reuse-values", "--set-json=watch.namespaces=[]")
+    failed = cluster.attempt("helm", "upgrade", RELEASE, CHART, "--namespace", SYSTEM, *failing)
+    assert failed.returncode != 0
+    assert cluster.may(ACCOUNT, "list", "agentgroups", namespace="sales", group="kafleet.dev")
+
+    cluster.install("support")
+
+    assert not cluster.may(ACCOUNT, "list", "agentgroups", namespace="sales", group="kafleet.dev")
+    left = cluster.read("clusterroles,clusterrolebindings", "--selector=app.kubernetes.io/instance=kafleet")
+    assert [item["metadata"]["name"].rpartition(":")[2] for item in left["items"]] == ["edit", "view"]
+
+
+@pytest.mark.parametrize("values", [REQUIRED, EVERYTHING], ids=["least", "all"])
+def test_whole_chart_is_admitted_by_the_api_server(cluster: Cluster, values: Json) -> None:
+    """No field that Kubernetes does not know, in whatever values can make.
+
+    The pod of `helm test` needs its account to be there, and is made in another test.
+    """
+    rendered = cluster.helm("template", "other", CHART, "--namespace", SYSTEM, "--values", "-", given=values)
+    items = [item for item in yaml.safe_load_all(rendered) if item and item["kind"] != "Pod"]
+
+    cluster.kubectl(
+        *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"),
+        "--filename=-",
+        given={"apiVersion": "v1", "kind": "List", "items": items},
+    )
 
 
 def test_owner_references_need_the_right_that_no_request_shows(cluster: Cluster) -> None:
