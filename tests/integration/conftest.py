@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from integration.releases import cluster_in
 from integration.servers import Broker, Kubernetes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from integration.releases import Cluster
 
 PREFIX = "kafleet-test-"
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
@@ -64,3 +67,10 @@ def broker() -> Iterator[Broker]:
 def bootstrap_servers(broker: Broker) -> str:
     """Return the address of the broker."""
     return broker.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def cluster(bootstrap_servers: str) -> Iterator[Cluster]:
+    """Run a Kubernetes for this session that the chart is installed into, again and again."""
+    with folder() as path, cluster_in(Path(path), bootstrap_servers) as made:
+        yield made

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import yaml
 from integration.servers import KUBECTL, PROJECT, Kubernetes, Process, eventually, free_ports, local_cluster
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Json = dict[str, Any]
@@ -21,6 +23,7 @@ RELEASE = "kafleet"
 SYSTEM = "kafleet-system"
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
 CHART = PROJECT / "charts" / "kafleet"
+HERE = "--namespace=support"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +142,66 @@ class Cluster:
         """Return a condition of an AgentGroup; empty while it has none of that type."""
         status = self.read("agentgroup", name, f"--namespace={namespace}").get("status", {})
         return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
+
+
+@contextmanager
+def cluster_in(home: Path, bootstrap_servers: str) -> Iterator[Cluster]:
+    """Run a Kubernetes with namespaces for the chart and its fleets; nothing is installed yet."""
+    kubernetes = Kubernetes(home)
+    values = {
+        "kafka": {"bootstrapServers": bootstrap_servers},
+        "image": {"repository": "kafleet.local/operator"},
+        "agentImage": {"repository": "kafleet.local/agent"},
+        "observeSeconds": 1,
+    }
+    try:
+        kubernetes.start()
+        kubernetes.await_ready()
+        cluster = Cluster(kubernetes, home, values)
+        for name in (SYSTEM, "support", "sales"):
+            cluster.kubectl("create", "namespace", name)
+        cluster.kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
+        yield cluster
+    finally:
+        kubernetes.stop()
+
+
+@contextmanager
+def serving(cluster: Cluster) -> Iterator[None]:
+    """Run the installed operator meanwhile."""
+    operator = cluster.operator()
+    operator.start()
+    try:
+        yield
+        operator.check()
+    finally:
+        operator.kill()
+
+
+def group(name: str, namespace: str = "support", **spec: object) -> Json:
+    return {
+        "apiVersion": "kafleet.dev/v1alpha1",
+        "kind": "AgentGroup",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "workers": {"replicas": 1, "agent": {"handler": "a:agent"}},
+            **{role: {"partitions": 2} for role in ("tasks", "results", "deadLetters")},
+            **spec,
+        },
+    }
+
+
+def await_condition(cluster: Cluster, name: str, kind: str, status: str, reason: str = "") -> None:
+    def look() -> bool:
+        found = cluster.condition(name, "support", kind)
+        assert (found.get("status"), found.get("reason")) == (status, reason or found.get("reason")), found
+        return True
+
+    eventually(look)
+
+
+def owned_by(cluster: Cluster, name: str) -> list[tuple[str, str, str]]:
+    """Return kind, name and uid of what an AgentGroup owns."""
+    kinds = "serviceaccounts,configmaps,deployments.apps"
+    items = cluster.read(kinds, HERE, "--selector", f"kafleet.dev/resource={name}")["items"]
+    return sorted((each["kind"], each["metadata"]["name"], each["metadata"]["uid"]) for each in items)

@@ -4,48 +4,35 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from chart.helm import EVERYTHING, REQUIRED
-from integration.conftest import folder
-from integration.releases import ACCOUNT, CHART, RELEASE, SYSTEM, Cluster, Json
-from integration.servers import Kubernetes, eventually
+from integration.releases import (
+    ACCOUNT,
+    CHART,
+    HERE,
+    RELEASE,
+    SYSTEM,
+    Cluster,
+    Json,
+    await_condition,
+    group,
+    owned_by,
+    serving,
+)
+from integration.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Right = tuple[str, str, str]
 
-HERE = "--namespace=support"
 # Asked by the API server itself when an owner reference blocks the owner's deletion; no request shows it.
 IMPLIED = ("kafleet.dev", "agentgroups/finalizers", "update")
 # The operator does not read Secrets yet.
 COMING = {("", "secrets", verb) for verb in ("get", "list", "watch")}
-
-
-@pytest.fixture(scope="module")
-def cluster(bootstrap_servers: str) -> Iterator[Cluster]:
-    with folder() as path:
-        servers = Kubernetes(Path(path))
-        values = {
-            "kafka": {"bootstrapServers": bootstrap_servers},
-            "image": {"repository": "kafleet.local/operator"},
-            "agentImage": {"repository": "kafleet.local/agent"},
-            "observeSeconds": 1,
-        }
-        try:
-            servers.start()
-            servers.await_ready()
-            made = Cluster(servers, Path(path), values)
-            for name in (SYSTEM, "support", "sales"):
-                made.kubectl("create", "namespace", name)
-            made.kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted")
-            yield made
-        finally:
-            servers.stop()
 
 
 @pytest.fixture(params=[("support",), ()], ids=["named namespaces", "all namespaces"])
@@ -53,26 +40,8 @@ def watched(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[tuple[
     """Namespaces that the running operator watches; none: all."""
     namespaces: tuple[str, ...] = request.param
     cluster.install(*namespaces, rbac={"secretNamespaces": [] if namespaces else ["support"]})
-    operator = cluster.operator()
-    operator.start()
-    try:
+    with serving(cluster):
         yield namespaces
-        operator.check()
-    finally:
-        operator.kill()
-
-
-def group(name: str, namespace: str = "support", **spec: object) -> Json:
-    return {
-        "apiVersion": "kafleet.dev/v1alpha1",
-        "kind": "AgentGroup",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "workers": {"replicas": 1, "agent": {"handler": "a:agent"}},
-            **{role: {"partitions": 2} for role in ("tasks", "results", "deadLetters")},
-            **spec,
-        },
-    }
 
 
 def own(name: str, kind: str, **more: object) -> Json:
@@ -112,22 +81,6 @@ def used_rights(requests: list[Json]) -> set[Right]:
         made = {"create"} if event["verb"] == "patch" and event["responseStatus"]["code"] == 201 else set()
         rights |= {(place.get("apiGroup", ""), resource, verb) for verb in {event["verb"], *made}}
     return rights
-
-
-def await_condition(cluster: Cluster, name: str, kind: str, status: str, reason: str = "") -> None:
-    def look() -> bool:
-        found = cluster.condition(name, "support", kind)
-        assert (found.get("status"), found.get("reason")) == (status, reason or found.get("reason")), found
-        return True
-
-    eventually(look)
-
-
-def owned_by(cluster: Cluster, name: str) -> list[tuple[str, str, str]]:
-    """Return kind, name and uid of what an AgentGroup owns."""
-    kinds = "serviceaccounts,configmaps,deployments.apps"
-    items = cluster.read(kinds, HERE, "--selector", f"kafleet.dev/resource={name}")["items"]
-    return sorted((each["kind"], each["metadata"]["name"], each["metadata"]["uid"]) for each in items)
 
 
 def live(cluster: Cluster, name: str) -> None:
@@ -195,18 +148,12 @@ def test_notes_can_be_followed_as_they_stand(cluster: Cluster) -> None:
     cluster.tell_phase(pods["items"][0]["metadata"]["name"], "Running")
 
     cluster.run(*shlex.split(wait))
-    operator = cluster.operator()
-    operator.start()
-    try:
+    with serving(cluster):
         proving = cluster.begin(*shlex.split(prove))
         tested = cluster.play_kubelet("kafleet-test")
         assert tested.wait() == 0, tested.log.read_text()
         cluster.tell_phase("kafleet-test", "Succeeded")
         assert proving.wait() == 0, proving.log.read_text()
-        print("XXX", proving.log.read_text())
-        operator.check()
-    finally:
-        operator.kill()
     assert tested.log.read_text() == "namespace 'support' is served\n"
     assert "helm-test" not in cluster.kubectl("get", "agentgroups", HERE, "--output=name")
     cluster.run(*shlex.split(start))
@@ -321,14 +268,3 @@ def test_operator_is_admitted_where_pods_must_be_restricted(cluster: Cluster) ->
     cluster.install()
 
     eventually(lambda: cluster.read("pods", f"--namespace={SYSTEM}")["items"])
-
-
-def test_fleets_outlive_the_release(cluster: Cluster) -> None:
-    cluster.install()
-    cluster.kubectl("apply", "--filename=-", given=group("kept", "sales"))
-
-    cluster.uninstall()
-
-    assert cluster.read("agentgroup", "kept", "--namespace=sales")["spec"]["workers"]["agent"]
-    cluster.install()
-    assert cluster.read("agentgroup", "kept", "--namespace=sales")

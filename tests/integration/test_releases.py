@@ -1,0 +1,109 @@
+"""The chart over time: upgraded, uninstalled, installed again; fleets stay, or go as they were told to."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from documents import commands
+from integration.releases import CHART, HERE, Cluster, Json, await_condition, group, owned_by, serving
+from integration.servers import PROJECT, eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fleet_of(cluster: Cluster, name: str) -> Json:
+    """Return what an upgrade must not touch: identities, generations, specs."""
+    kinds = "agentgroups,serviceaccounts,configmaps,deployments.apps"
+    items = cluster.read(kinds, HERE)["items"]
+    return {
+        f"{item['kind']} {item['metadata']['name']}": (
+            item["metadata"]["uid"],
+            item["metadata"].get("generation"),
+            item.get("spec"),
+            item.get("data"),
+        )
+        for item in items
+        if item["metadata"]["name"].startswith(name)
+    }
+
+
+def previous_chart(folder: Path) -> Path:
+    """Return the chart as the last commit had it that had another; the latest one where that is not known."""
+    git = ("git", "-C", PROJECT)
+    place = CHART.relative_to(PROJECT)
+
+    def run(*words: object, **more: Any) -> subprocess.CompletedProcess[bytes]:  # noqa: ANN401 - subprocess' own
+        return subprocess.run([*git, *map(str, words)], stdout=subprocess.PIPE, check=False, **more)
+
+    commits = run("log", "--format=%H", "--max-count=50", "--", place).stdout.decode().split()
+    others = (commit for commit in commits if run("diff", "--quiet", commit, "--", place).returncode)
+    archive = run("archive", next(others, "HEAD"), place).stdout
+    subprocess.run(["tar", "-xC", folder], input=archive, check=True)
+    return folder / place
+
+
+def documented(program: str, words: str) -> list[str]:
+    """Return the words of the command in the operations page that has these in it."""
+    (found,) = (
+        block.text
+        for block in commands(program)
+        if block.place.startswith("docs/operations.md:") and words in block.text
+    )
+    return shlex.split(found)
+
+
+def test_upgrade_from_the_chart_before_leaves_fleets_alone(cluster: Cluster, tmp_path: Path) -> None:
+    """As the operations page says; the operator of the new release goes on with what it finds."""
+    cluster.install(chart=previous_chart(tmp_path))
+    cluster.kubectl("apply", "--filename=-", given=group("steady"))
+    with serving(cluster):
+        eventually(lambda: "Deployment" in {kind for kind, _, _ in owned_by(cluster, "steady")})
+    before = fleet_of(cluster, "steady")
+    assert len(before) == 4
+
+    cluster.run(*documented("helm", "upgrade"))
+
+    with serving(cluster):
+        cluster.kubectl("apply", "--filename=-", given=group("newer"))
+        await_condition(cluster, "newer", "TopicsReady", "True")
+    assert fleet_of(cluster, "steady") == before
+    cluster.kubectl("delete", "agentgroup", "steady", "newer", HERE)
+
+
+def test_fleets_outlive_the_release_and_wait_for_the_next_to_clean_up(cluster: Cluster) -> None:
+    """Uninstalling in the wrong order loses nothing: what must be cleaned up stays until somebody does."""
+    cluster.install()
+    cluster.kubectl("apply", "--filename=-", given=group("kept"))
+    cluster.kubectl("apply", "--filename=-", given=group("waiting", deletionPolicy="Delete"))
+    with serving(cluster):
+        await_condition(cluster, "kept", "TopicsReady", "True")
+        await_condition(cluster, "waiting", "TopicsReady", "True")
+    kept = fleet_of(cluster, "kept")
+
+    cluster.uninstall()
+    cluster.kubectl("delete", "agentgroup", "waiting", HERE, "--wait=false")
+
+    assert fleet_of(cluster, "kept") == kept
+    assert cluster.read("agentgroup", "waiting", HERE)["metadata"]["deletionTimestamp"]
+    cluster.install()
+    with serving(cluster):
+        cluster.kubectl("wait", "agentgroup/waiting", "--for=delete", HERE, "--timeout=60s")
+    assert fleet_of(cluster, "kept") == kept
+
+
+def test_uninstalling_in_the_documented_order_leaves_nothing(cluster: Cluster) -> None:
+    cluster.install(rbac={"secretNamespaces": ["support"]})
+    cluster.kubectl("apply", "--filename=-", given=group("last", deletionPolicy="Delete"))
+    with serving(cluster):
+        await_condition(cluster, "last", "TopicsReady", "True")
+        cluster.run(*documented("kubectl", "delete agentgroups"))
+    cluster.run(*documented("helm", "uninstall"))
+    cluster.run(*documented("kubectl", "delete crd"))
+
+    kinds = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,crds"
+    for label in ("app.kubernetes.io/instance=kafleet", "kafleet.dev/resource"):
+        selected = (kinds, "--all-namespaces", f"--selector={label}")
+        eventually(lambda selected=selected: cluster.read(*selected)["items"] == [])
