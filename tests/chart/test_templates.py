@@ -190,6 +190,7 @@ def test_values_reach_the_operator(helm: Helm) -> None:
         agent_image="registry.test/agent:2",
         agent_image_pull_policy="Never",
         namespaces=("support", "sales"),
+        service_account="kafleet-system:robot",
         resync_seconds=60,
         observe_seconds=2,
         log_level="debug",
@@ -201,7 +202,10 @@ def test_values_reach_the_operator(helm: Helm) -> None:
 
 def test_defaults_of_the_chart_are_those_of_the_operator(helm: Helm) -> None:
     assert read_settings(environment_of(helm, REQUIRED)) == Settings(
-        bootstrap_servers="kafka.kafka.svc:9092", agent_image="registry.test/agent:2"
+        bootstrap_servers="kafka.kafka.svc:9092",
+        agent_image="registry.test/agent:2",
+        service_account="kafleet-system:kafleet",
+        secrets_role="kafleet-system:kafleet:secrets",
     )
 
 

@@ -135,7 +135,7 @@ class Cluster:
             "kind": "SubjectAccessReview",
             "spec": {"user": user, "resourceAttributes": wish},
         }
-        answer = json.loads(self.kubectl("create", "--filename=-", "--output=json", given=review))
+        answer = self.kubernetes.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
         return bool(answer["status"]["allowed"])
 
     def condition(self, name: str, namespace: str, kind: str) -> Json:

@@ -243,6 +243,12 @@ class Kubernetes:
         status, answer = self._send("PATCH", path, json.dumps(body))
         assert status == HTTPStatus.OK, answer
 
+    def create(self, path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+        """Post a body to a path and return what the API server made of it."""
+        status, answer = self._send("POST", path, json.dumps(body), "application/json")
+        assert status == HTTPStatus.CREATED, answer
+        return json.loads(answer)
+
     def kubectl(self, *arguments: str, given: object = None) -> str:
         """Run kubectl as the administrator and return what it prints; `given` goes to its input as JSON."""
         done = subprocess.run(
@@ -255,10 +261,12 @@ class Kubernetes:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _send(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+    def _send(
+        self, method: str, path: str, body: str | None = None, kind: str = "application/merge-patch+json"
+    ) -> tuple[int, bytes]:
         connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=10)
         with contextlib.closing(connection):
-            connection.request(method, path, body, {"Content-Type": "application/merge-patch+json"})
+            connection.request(method, path, body, {"Content-Type": kind})
             answer = connection.getresponse()
             return answer.status, answer.read()
 

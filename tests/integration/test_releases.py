@@ -45,14 +45,11 @@ def previous_chart(folder: Path) -> Path:
     return folder / place
 
 
-def documented(program: str, words: str) -> list[str]:
-    """Return the words of the command in the operations page that has these in it."""
-    (found,) = (
-        block.text
-        for block in commands(program)
-        if block.place.startswith("docs/operations.md:") and words in block.text
-    )
-    return shlex.split(found)
+def documented(command: str) -> list[str]:
+    """Return the words of a command that the operations page shows just so."""
+    shown = commands(command.split(maxsplit=1)[0])
+    assert command in {each.text for each in shown if each.place.startswith("docs/operations.md:")}
+    return shlex.split(command)
 
 
 def test_upgrade_from_the_chart_before_leaves_fleets_alone(cluster: Cluster, tmp_path: Path) -> None:
@@ -64,7 +61,11 @@ def test_upgrade_from_the_chart_before_leaves_fleets_alone(cluster: Cluster, tmp
     before = fleet_of(cluster, "steady")
     assert len(before) == 4
 
-    cluster.run(*documented("helm", "upgrade"))
+    cluster.run(
+        *documented(
+            "helm upgrade kafleet charts/kafleet --namespace kafleet-system --reset-then-reuse-values"
+        )
+    )
 
     with serving(cluster):
         cluster.kubectl("apply", "--filename=-", given=group("newer"))
@@ -99,11 +100,15 @@ def test_uninstalling_in_the_documented_order_leaves_nothing(cluster: Cluster) -
     cluster.kubectl("apply", "--filename=-", given=group("last", deletionPolicy="Delete"))
     with serving(cluster):
         await_condition(cluster, "last", "TopicsReady", "True")
-        cluster.run(*documented("kubectl", "delete agentgroups"))
-    cluster.run(*documented("helm", "uninstall"))
-    cluster.run(*documented("kubectl", "delete crd"))
+        cluster.run(*documented("kubectl delete agentgroups --all --all-namespaces"))
+    cluster.run(*documented("helm uninstall kafleet --namespace kafleet-system"))
+    cluster.run(*documented("kubectl delete crd agentgroups.kafleet.dev"))
 
     kinds = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,crds"
-    for label in ("app.kubernetes.io/instance=kafleet", "kafleet.dev/resource"):
-        selected = (kinds, "--all-namespaces", f"--selector={label}")
-        eventually(lambda selected=selected: cluster.read(*selected)["items"] == [])
+
+    def left() -> list[Json]:
+        labels = ("app.kubernetes.io/instance=kafleet", "kafleet.dev/resource")
+        found = [cluster.read(kinds, "--all-namespaces", f"--selector={label}") for label in labels]
+        return [item for each in found for item in each["items"]]
+
+    eventually(lambda: left() == [])
