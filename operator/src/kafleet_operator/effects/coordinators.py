@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from kafleet_operator.effects.nodes import Moved
 from kafleet_operator.effects.protocol import (
@@ -37,8 +37,7 @@ OFFSET_COMMIT_VERSION: Final = 9
 DEAD: Final = "Dead"
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """A committed offset and what was noted beside it; the offset is -1 where nothing was committed."""
 
     offset: int

@@ -12,6 +12,7 @@ from kafleet_operator.effects.batches import Batches
 from kafleet_operator.effects.coordinators import Coordinators
 from kafleet_operator.effects.leaders import Leaders
 from kafleet_operator.errors import KafleetError, NotFound
+from kafleet_operator.planning.commits import settled_above
 from kafleet_operator.planning.observations import GroupState, PartitionState, Unknown
 
 if TYPE_CHECKING:
@@ -118,6 +119,13 @@ def _state(
         ends = ranges[partition]
         if isinstance(ends, KafleetError):
             return Unknown(ends.reason, f"group {group!r}: {ends}")
-        commit = reading.commits[partition]
-        states.append(PartitionState(*partition, *ends, commit.offset if commit.offset >= 0 else None))
+        offset, metadata = reading.commits[partition]
+        states.append(
+            PartitionState(
+                *partition,
+                *ends,
+                committed=offset if offset >= 0 else None,
+                settled=settled_above(offset, metadata),
+            )
+        )
     return GroupState(group, reading.state, tuple(states))

@@ -42,13 +42,17 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """Offsets of one partition of a group's input. `committed` is None where the group never committed."""
+    """Offsets of one partition of a group's input. `committed` is None where the group never committed.
+
+    `settled` counts the records above it that the group has settled out of order.
+    """
 
     topic: str
     partition: int
     start: int
     end: int
     committed: int | None
+    settled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,11 @@ def workload_of(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) 
 
 
 def lag_of(group: GroupState, lane: Lane) -> int:
-    """Return how many records wait in a lane's input."""
-    return sum(max(0, partition.end - position_of(partition, lane)) for partition in group.partitions)
+    """Return how many records wait in a lane's input: what is settled out of order does not."""
+    return sum(
+        max(0, partition.end - position_of(partition, lane) - _settled(partition))
+        for partition in group.partitions
+    )
 
 
 def position_of(partition: PartitionState, lane: Lane) -> int:
@@ -70,6 +73,12 @@ def position_of(partition: PartitionState, lane: Lane) -> int:
     if partition.committed is not None:
         return max(partition.committed, partition.start)
     return partition.end if lane.delivery.start_from == "latest" else partition.start
+
+
+def _settled(partition: PartitionState) -> int:
+    # Where retention has overtaken the commit, what was settled above it may be gone as well.
+    is_overtaken = partition.committed is None or partition.committed < partition.start
+    return 0 if is_overtaken else partition.settled
 
 
 def _crashing(pods: Iterable[Json]) -> list[str]:
