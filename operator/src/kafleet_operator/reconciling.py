@@ -50,6 +50,7 @@ class Reconciler:
         self._world = World(settings, api, connect, self._view, self._references)
         self._slots = asyncio.Semaphore(PARALLEL)
         self._wakes: dict[Key, asyncio.Event] = {}
+        self._known: dict[Key, Resource] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._busy_since: dict[Key, float] = {}
         self._finished_at = 0.0
@@ -74,6 +75,8 @@ class Reconciler:
     def saw(self, change: str | None, body: Json) -> None:
         """Take in a watch event: the change as Kubernetes calls it (None: first listed), and the object."""
         for key in self._view.drop(body) if change == "DELETED" else self._view.put(body):
+            if key in self._known:
+                self._known[key].recover()  # beside the reconcile, which may be slow, or rest
             self._wake(key)
 
     def ills(self) -> str:
@@ -124,11 +127,12 @@ class Reconciler:
         """Reconcile one resource again and again until it is gone."""
         wake, failures, advances = self._wakes[key], 0, 0
         anew = True  # something happened: what was read for others before will not do
-        resource: Resource | None = None
         while body := self._view[key]:
             wake.clear()
+            resource = self._known.get(key)
             if resource is None or resource.owner.uid != body["metadata"]["uid"]:
-                resource = Resource(owner_of(body), self._world)
+                resource = Resource(owner_of(body), self._world, self._spawn, wake.set)
+                self._known[key] = resource
             ending = await self._run(key, resource, anew=anew)
             failures = failures + 1 if ending == "failed" else 0
             advances = advances + 1 if ending == "advanced" else 0
@@ -137,6 +141,7 @@ class Reconciler:
             is_woken = await woken(wake, self._rest_seconds(failures, advances))
             anew = is_woken or ending != "settled"
         FLEETS.gone(key)
+        self._known.pop(key, None)
         del self._wakes[key]
         self._references.forget(key)
 

@@ -17,8 +17,9 @@ from kafleet_operator.api.kinds import KINDS
 from kafleet_operator.effects.objects import Objects
 from kafleet_operator.effects.observing import Observer
 from kafleet_operator.effects.performing import perform
+from kafleet_operator.effects.recovering import Recoverer
 from kafleet_operator.effects.resources import Resources, has_finalizer, is_going
-from kafleet_operator.effects.views import View, key_of
+from kafleet_operator.effects.views import PODS, View, key_of
 from kafleet_operator.errors import ApiUnavailable, Conflict, InvalidSpec, KafleetError, NotFound
 from kafleet_operator.metrics import FLEETS
 from kafleet_operator.planning.claims import claims_in, groups_in
@@ -30,6 +31,7 @@ from kafleet_operator.planning.names import ADOPT
 from kafleet_operator.planning.observations import Unknown
 from kafleet_operator.planning.patterns import fleet_for
 from kafleet_operator.planning.plans import Outcome
+from kafleet_operator.planning.recoveries import deaths_in, words_for
 from kafleet_operator.planning.status import (
     report_claims,
     report_deletion,
@@ -39,14 +41,16 @@ from kafleet_operator.planning.status import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from kafleet_operator.effects.api_server import ApiServer
     from kafleet_operator.effects.kafka import Kafka
+    from kafleet_operator.effects.recovering import Spawn
     from kafleet_operator.effects.references import References
     from kafleet_operator.planning.fleets import Fleet, Json
     from kafleet_operator.planning.observations import Observed
     from kafleet_operator.planning.plans import Plan
+    from kafleet_operator.planning.recoveries import Recovery
     from kafleet_operator.settings import Settings
 
 log = structlog.get_logger("kafleet.reconciling")
@@ -71,7 +75,7 @@ class World:
 class Resource:
     """One resource, from its first sight until it is gone. Remembers only what may be forgotten."""
 
-    def __init__(self, owner: Owner, world: World) -> None:
+    def __init__(self, owner: Owner, world: World, spawn: Spawn, wake: Callable[[], None]) -> None:
         self.owner = owner
         self._settings = world.settings
         self._connect = world.connect
@@ -84,7 +88,16 @@ class Resource:
             references=world.references,
             view=world.view,
         )
+        self._recoverer = Recoverer(spawn, wake)
+        self._kafka: Kafka | None = None
+        self._groups: frozenset[str] = frozenset()
         self._log = log.bind(resource=str(owner))
+
+    def recover(self) -> None:
+        """Begin to take dead agents out of their groups, as far as it is known where; waits for nothing."""
+        if self._kafka:
+            pods = self._view.members(self.owner.key, [PODS])
+            self._recoverer.recover(deaths_in(pods, self._groups), self._kafka.groups)
 
     async def reconcile(self, *, anew: bool) -> Ending:
         """Bring the world one step closer to the spec, and report; `anew`: not by what others read before."""
@@ -113,13 +126,18 @@ class Resource:
         except InvalidSpec as error:
             return await self._report_invalid(body, error)
         kafka = await self._connect(fleet.connection)
+        self._serve(kafka, (lane.group for lane in fleet.lanes))
         await self._keep_finalizer(body, is_needed=needs_finalizer(fleet))
         observed = await self._observer.observe_fleet(body, fleet, kafka, anew=anew)
         observed, plan = await self._claim(fleet, observed)
         outcome = await self._perform(plan, kafka)
         FLEETS.saw(fleet, observed, seconds=STALE_SECONDS + 3 * self._settings.observe_seconds)
-        status = report_status(fleet, plan, outcome, observed, previous=self._status(), now=_now())
+        recoveries = self._recoverer.news
+        status = report_status(
+            fleet, plan, outcome, observed, previous=self._status(), now=_now(), recoveries=recoveries
+        )
         await self._tell(status)
+        await self._tell_recoveries(recoveries)
         return _ending(observed, plan, outcome)
 
     async def _clear_up(self, body: Json) -> Ending:
@@ -132,6 +150,7 @@ class Resource:
             self._log.warning("topics and groups stay: the spec that would say to delete them is invalid")
             deletes_topics, connection = False, Connection(self._settings.bootstrap_servers)
         kafka = await self._connect(connection)
+        self._serve(kafka, groups_in(self._status()))
         claims = claims_in(self._status())
         observed = await self._observer.observe_remains(
             body, kafka, topics=[claim.name for claim in claims], groups=groups_in(self._status())
@@ -154,6 +173,10 @@ class Resource:
             bootstrap_servers=self._settings.bootstrap_servers,
             adopts_topics=body["metadata"].get("annotations", {}).get(ADOPT) == "true",
         )
+
+    def _serve(self, kafka: Kafka, groups: Iterable[str]) -> None:
+        self._kafka, self._groups = kafka, frozenset(groups)
+        self.recover()
 
     async def _keep_finalizer(self, body: Json, *, is_needed: bool) -> None:
         if is_needed:
@@ -216,6 +239,19 @@ class Resource:
             )
             await self._resources.post_event(
                 body, reason=reason, message=message, severity=severity, action=condition, now=_now_exactly()
+            )
+
+    async def _tell_recoveries(self, recoveries: tuple[Recovery, ...]) -> None:
+        """Post an Event for each recovery, now that the status has them."""
+        self._recoverer.told(recoveries)
+        for recovery in recoveries:
+            await self._resources.post_event(
+                self._body(),
+                reason="Recovered",
+                message=words_for(recovery),
+                severity="Warning",
+                action="RemoveMember",
+                now=_now_exactly(),
             )
 
     def _body(self) -> Json:

@@ -99,6 +99,12 @@ REASONS = {
         "Read the last words of the pods that are named",
         "kubectl logs --previous --selector kafleet.dev/resource=triage",
     ),
+    "Recovered": Reason(
+        "Only of Events: an agent's container ended without leaving its group, and the operator removed it, "
+        "so that others go on with its work",
+        "If it happens often, read the last words of the pod that is named",
+        "kubectl logs --previous --selector kafleet.dev/resource=triage",
+    ),
     "Suspended": Reason(
         "`suspend: true`: no agent runs, and work waits",
         "Set it to false to go on",

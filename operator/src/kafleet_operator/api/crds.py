@@ -111,6 +111,7 @@ def _columns() -> list[dict[str, Any]]:
         _column("Inbox", "string", ".status.inbox", "Topic that work goes into", priority=1),
         _column("Outbox", "string", ".status.outbox", "Topic that answers come out of", priority=1),
         _column("Dead letters", "integer", ".status.deadLetters", "Records that were given up", priority=1),
+        _column("Recoveries", "integer", ".status.recoveries", "Dead agents that were replaced", priority=1),
     ]
 
 

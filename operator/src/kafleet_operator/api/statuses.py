@@ -49,6 +49,45 @@ class TopicStatus(Block):
     created: bool = Field(default=False, description="Whether this resource made it, and may delete it")
 
 
+class Resumption(Block):
+    """Where the work of a dead agent goes on."""
+
+    topic: Name = Field(description="The topic")
+    partition: Count = Field(description="Number of the partition")
+    offset: Count = Field(
+        description="First offset that is worked on again, but for what is settled above it"
+    )
+
+
+class LastRecovery(Block):
+    """The last dead agent whose work others went on with."""
+
+    agent: Name = Field(description="Its pod")
+    reason: str = Field(
+        max_length=128, description="Why its container ended: Crashed, or Kubernetes' word, like OOMKilled"
+    )
+    seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description="From the container's end until others held its partitions; absent if nobody took them "
+        "within a minute",
+    )
+    at: Time = Field(description="When its container ended")
+    resumed_from: tuple[Resumption, ...] | None = Field(
+        default=None,
+        max_length=10_000,
+        description="Where others went on; empty if it held no partition",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
+class RecoveriesStatus(Block):
+    """Dead agents that the operator removed from the lane's group."""
+
+    count: Count = Field(description="How many, since the resource exists")
+    last: LastRecovery = Field(description="The last of them")
+
+
 class LaneStatus(Block):
     """A group of agents that do one job."""
 
@@ -59,6 +98,9 @@ class LaneStatus(Block):
     lag: Count | None = Field(default=None, description="How many records wait; absent if not known")
     dead_letters: Count | None = Field(
         default=None, description="How many dead letters lie in its topic; absent if not known"
+    )
+    recoveries: RecoveriesStatus | None = Field(
+        default=None, description="Agents that died and whose work others went on with; absent if none"
     )
 
 
@@ -94,6 +136,9 @@ class Status(Block):
     ready_replicas: Count | None = Field(default=None, description="How many agents are ready, all lanes")
     lag: Count | None = Field(default=None, description="How many records wait, all lanes")
     dead_letters: Count | None = Field(default=None, description="How many dead letters lie, all lanes")
+    recoveries: Count | None = Field(
+        default=None, description="How many agents died and were recovered from, all lanes"
+    )
     replicas: Count | None = Field(
         default=None, description="How many agents exist, for the scale subresource"
     )

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from kafleet_operator.effects.nodes import Moved
+from kafleet_operator.effects.nodes import SEARCHES, Moved
 from kafleet_operator.effects.protocol import (
     ConsumerGroupDescribeRequest,
     DeleteGroupsRequest,
@@ -185,10 +185,11 @@ class Coordinators:
         groups: Iterable[str],
         ask_at: Callable[[int, list[str]], Awaitable[Mapping[str, Answer | KafleetError]]],
     ) -> dict[str, Answer | KafleetError]:
-        """Ask each coordinator for its groups; whoever is not the coordinator any more is looked for once."""
+        """Ask each coordinator for its groups; those that moved are looked for a few times."""
         answers: dict[str, Answer | KafleetError] = {}
         missing = list(groups)
-        for _ in range(2):
+        for delay in SEARCHES:
+            await asyncio.sleep(delay)
             answers |= await self._find(missing)
             places: dict[int, list[str]] = defaultdict(list)
             for name in missing:

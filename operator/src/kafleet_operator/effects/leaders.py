@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from kafleet_operator.effects.coordinators import by_topic
-from kafleet_operator.effects.nodes import Moved
+from kafleet_operator.effects.nodes import SEARCHES, Moved
 from kafleet_operator.effects.protocol import ListOffsetsRequest, MetadataRequest
 from kafleet_operator.errors import KafleetError, NotFound
 
@@ -37,7 +37,8 @@ class Leaders:
         """Return where each partition begins and ends, or why that is not known; NotFound if it is absent."""
         answers: dict[Partition, Range | KafleetError] = {}
         missing = list(partitions)
-        for _ in range(2):
+        for delay in SEARCHES:
+            await asyncio.sleep(delay)
             answers |= await self._find(missing)
             places: dict[int, list[Partition]] = defaultdict(list)
             for partition in missing:

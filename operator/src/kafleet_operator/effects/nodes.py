@@ -45,6 +45,7 @@ ABSENCES: Final = (
 MOVES: Final = (
     errors.NotCoordinatorError,
     errors.CoordinatorNotAvailableError,
+    errors.CoordinatorLoadInProgressError,
     errors.NotLeaderForPartitionError,
     errors.LeaderNotAvailableError,
     errors.ReplicaNotAvailableError,
@@ -52,8 +53,12 @@ MOVES: Final = (
 )
 
 
+# What moved is looked for anew, after so many seconds each time: a new topic has no leader for moments.
+SEARCHES: Final = (0.0, 0.0, 0.1, 0.2, 0.4, 0.8)
+
+
 class Moved(KafkaUnreachable):
-    """Another node is to be asked; which one must be found out anew."""
+    """Another node is to be asked, or the same one in a moment; which one must be found out anew."""
 
 
 class Nodes:

@@ -9,25 +9,44 @@ from kafleet_operator.planning import names
 from kafleet_operator.planning.claims import topics_status
 from kafleet_operator.planning.conditions import MAX_MESSAGE, Condition, conditions_for
 from kafleet_operator.planning.observations import GroupState
+from kafleet_operator.planning.recoveries import recoveries_status
 from kafleet_operator.planning.workloads import lag_of, workload_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kafleet_operator.errors import KafleetError
     from kafleet_operator.planning.fleets import Fleet, Json, Lane
     from kafleet_operator.planning.observations import Observed
     from kafleet_operator.planning.plans import Claim, Outcome, Plan
+    from kafleet_operator.planning.recoveries import Recovery
 
 # Reasons of a condition that is not true and yet is what somebody asked for.
 EXPECTED = frozenset({"RollingOut", "Suspended", "Deleting"})
 
 
 def report_status(
-    fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed, *, previous: Mapping[str, Any], now: str
+    fleet: Fleet,
+    plan: Plan,
+    outcome: Outcome,
+    observed: Observed,
+    *,
+    previous: Mapping[str, Any],
+    now: str,
+    recoveries: Sequence[Recovery] = (),
 ) -> Json:
-    """Return the whole status after a reconcile; `now` is RFC 3339 and used only where a condition turns."""
-    lanes = [_lane(fleet, lane, outcome, observed, previous) for lane in fleet.lanes]
+    """Return the whole status after a reconcile; `now` is RFC 3339.
+
+    Conditions that did not turn keep their time; `recoveries` are those that were not reported yet.
+    """
+    before = {each["name"]: each for each in previous.get("lanes", ())}
+    news = {
+        lane.group: [each for each in recoveries if each.death.group == lane.group] for lane in fleet.lanes
+    }
+    lanes = [
+        _lane(fleet, lane, outcome, observed, before.get(lane.name, {}), news=news[lane.group])
+        for lane in fleet.lanes
+    ]
     generation = fleet.owner.generation
     conditions = conditions_for(fleet, plan, outcome, observed)
     return {
@@ -141,9 +160,14 @@ def _settled(plan: Plan, outcome: Outcome) -> list[Claim]:
 
 
 def _lane(
-    fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed, previous: Mapping[str, Any]
+    fleet: Fleet,
+    lane: Lane,
+    outcome: Outcome,
+    observed: Observed,
+    before: Mapping[str, Any],
+    *,
+    news: Sequence[Recovery],
 ) -> dict[str, Any]:
-    before: Json = next((each for each in previous.get("lanes", ()) if each["name"] == lane.name), {})
     workload = workload_of(fleet, lane, outcome, observed)
     group = observed.groups.get(lane.group)
     lag = lag_of(group, lane) if isinstance(group, GroupState) else before.get("lag")
@@ -158,6 +182,7 @@ def _lane(
         "readyReplicas": workload.ready if workload else 0,
         "lag": lag,
         "deadLetters": dead_letters,
+        "recoveries": recoveries_status(before.get("recoveries", {}), news) or None,
     }
     return {name: value for name, value in status.items() if value is not None}
 
@@ -167,6 +192,7 @@ def _totals(lanes: list[dict[str, Any]]) -> dict[str, int]:
     names_of = {"desiredReplicas": "replicas", "readyReplicas": "readyReplicas"}
     names_of |= {"lag": "lag", "deadLetters": "deadLetters"}
     known = {total: [lane[name] for lane in lanes if name in lane] for total, name in names_of.items()}
+    known["recoveries"] = [lane["recoveries"]["count"] for lane in lanes if "recoveries" in lane]
     return {total: sum(values) for total, values in known.items() if values}
 
 

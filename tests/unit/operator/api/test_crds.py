@@ -134,7 +134,7 @@ def test_users_find_it() -> None:
     columns = {each["name"]: each.get("priority", 0) for each in VERSION["additionalPrinterColumns"]}
     assert columns == {
         **dict.fromkeys(["Desired", "Agents", "Lag", "Ready", "Reason", "Age"], 0),
-        **dict.fromkeys(["Inbox", "Outbox", "Dead letters"], 1),
+        **dict.fromkeys(["Inbox", "Outbox", "Dead letters", "Recoveries"], 1),
     }
 
 

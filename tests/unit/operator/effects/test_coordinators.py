@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
+from virtual import run
 
 from kafleet_operator.effects.coordinators import Coordinators, GroupReading
 from kafleet_operator.effects.leaders import Leaders
@@ -24,6 +25,7 @@ LOADING = errors.CoordinatorLoadInProgressError.errno
 MOVED = errors.NotCoordinatorError.errno
 DENIED = errors.GroupAuthorizationFailedError.errno
 NOT_LEADER = errors.NotLeaderForPartitionError.errno
+LEADERLESS = errors.LeaderNotAvailableError.errno
 NO_TOPIC = errors.UnknownTopicOrPartitionError.errno
 
 
@@ -125,7 +127,7 @@ def read(
     cluster: Cluster, coordinators: Coordinators | None = None
 ) -> dict[str, GroupReading | KafleetError]:
     coordinators = coordinators or Coordinators(cluster)
-    return asyncio.run(coordinators.read({name: [] for name in cluster.coordinators}))
+    return run(coordinators.read({name: [] for name in cluster.coordinators}))
 
 
 def test_one_request_of_a_kind_reads_all_groups_of_a_coordinator() -> None:
@@ -164,7 +166,7 @@ def test_one_group_that_cannot_be_read_hides_no_other(code: int, error: type[Exc
 
     assert readings["fine"] == GroupReading("Stable", {})
     assert readings["absent"] == GroupReading("Dead", {})
-    assert type(readings["wrong"]) is error
+    assert isinstance(readings["wrong"], error)
 
 
 def test_a_silent_coordinator_is_no_news_of_other_coordinators_groups() -> None:
@@ -200,7 +202,7 @@ def test_a_deleted_group_is_no_failure_and_a_refused_one_is() -> None:
         "used": errors.NonEmptyGroupError.errno,
     }
 
-    failures = asyncio.run(Coordinators(cluster).delete(cluster.coordinators))
+    failures = run(Coordinators(cluster).delete(cluster.coordinators))
 
     assert {name: type(error) for name, error in failures.items()} == {"used": Rejected}
 
@@ -210,10 +212,10 @@ def test_a_partition_whose_leader_moved_is_found_at_once() -> None:
     cluster.leaders = {0: 1, 1: 1}
     leaders = Leaders(cluster)
     places = [("topic", 0), ("topic", 1)]
-    asyncio.run(leaders.ranges(places))
+    run(leaders.ranges(places))
     cluster.leaders = {0: 1, 1: 2}
 
-    assert asyncio.run(leaders.ranges(places)) == dict.fromkeys(places, (7, 7))
+    assert run(leaders.ranges(places)) == dict.fromkeys(places, (7, 7))
 
 
 def test_partitions_that_cannot_be_read_hide_no_others() -> None:
@@ -223,9 +225,25 @@ def test_partitions_that_cannot_be_read_hide_no_others() -> None:
     cluster.silent = {2}
     cluster.faults = {"gone": NO_TOPIC}
 
-    found = asyncio.run(Leaders(cluster).ranges([("topic", 0), ("topic", 1), ("topic", 2), ("gone", 0)]))
+    found = run(Leaders(cluster).ranges([("topic", 0), ("topic", 1), ("topic", 2), ("gone", 0)]))
 
     assert found["topic", 0] == (7, 7)
     assert isinstance(found["topic", 1], KafkaUnreachable)
     assert isinstance(found["topic", 2], NotFound)
     assert isinstance(found["gone", 0], NotFound)
+
+
+def test_a_new_partition_is_waited_for_until_it_has_a_leader() -> None:
+    """For about a second: brokers know a topic some moments before who leads it."""
+    cluster = Cluster()
+    cluster.leaders = {0: 1}
+
+    async def story() -> None:
+        cluster.faults = {"new": LEADERLESS}
+        reading = asyncio.create_task(Leaders(cluster).ranges([("new", 0)]))
+        await asyncio.sleep(0.5)
+        cluster.faults = {}
+
+        assert await reading == {("new", 0): (7, 7)}
+
+    run(story())

@@ -18,6 +18,7 @@ from kafleet_operator.planning.status import (
 
 if TYPE_CHECKING:
     from kafleet_operator.planning.fleets import Fleet, Json
+    from kafleet_operator.planning.recoveries import Recovery
 
 DEPLOYMENT = ("Deployment", "triage-workers")
 GROUP = "support.triage.workers"
@@ -54,6 +55,7 @@ def report(
     outcome: Outcome | None = None,
     previous: Json | None = None,
     now: str = NOW,
+    recoveries: tuple[Recovery, ...] = (),
     seen: Any = None,  # noqa: ANN401 - topics as planned() takes them
     **observed: Any,  # noqa: ANN401 - any field of an observation
 ) -> Json:
@@ -72,6 +74,7 @@ def report(
         Observed(topics=seen, **looked),
         previous=previous or {},
         now=now,
+        recoveries=recoveries,
     )
     jsonschema.validate(status, SCHEMA)
     assert {each["reason"] for each in status["conditions"]} <= REASONS.keys()

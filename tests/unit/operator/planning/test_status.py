@@ -22,6 +22,7 @@ from unit.operator.planning.samples import DEAD, FLEET, TASKS, topics, with_lane
 from kafleet_operator.errors import InvalidSpec
 from kafleet_operator.planning.fleets import Delivery
 from kafleet_operator.planning.plans import Claim, Failure, Outcome, Plan
+from kafleet_operator.planning.recoveries import Death, Recovery
 from kafleet_operator.planning.status import (
     report_claims,
     report_deletion,
@@ -214,3 +215,17 @@ def test_events_tell_each_turn_once() -> None:
         (kind, "KafkaUnreachable", "Warning") for kind in ("TopicsReady", "AgentsReady", "Progressing")
     ]
     assert transitions(well, {}) == []
+
+
+def test_recoveries_are_told_by_lane_and_kept() -> None:
+    """Of other groups nothing is told; later reports keep what was told before."""
+    death = Death(GROUP, "member-1", "triage-workers-x", "OOMKilled", NOW)
+    news = (Recovery(death, 1.4, (((TASKS.name, 3), 4711),)), Recovery(replace(death, group="other"), 2.0))
+    status = report(recoveries=news)
+
+    assert status["recoveries"] == 1
+    assert status["lanes"][0]["recoveries"]["last"]["resumedFrom"] == [
+        {"topic": TASKS.name, "partition": 3, "offset": 4711}
+    ]
+    assert report(previous=status) == status
+    assert report(previous=status, recoveries=news)["recoveries"] == 2
