@@ -198,9 +198,9 @@ class Fleet:
         conditions: list[Json] = self.status().get("conditions", [])
         return next((each for each in conditions if each["type"] == kind), {})
 
-    def events(self) -> list[str]:
-        """Return the messages of the resource's events."""
-        selector = f"involvedObject.kind=AgentGroup,involvedObject.name={self.name}"
+    def events(self, reason: str) -> list[str]:
+        """Return the messages of the resource's events with this reason."""
+        selector = f"involvedObject.kind=AgentGroup,involvedObject.name={self.name},reason={reason}"
         return [each["message"] for each in self.read("events", "--field-selector", selector)["items"]]
 
     @property
