@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kafleet_operator.api.kinds import KINDS
@@ -18,7 +19,7 @@ from kafleet_operator.planning.deleting import needs_finalizer, plan_deletion
 from kafleet_operator.planning.fleets import Owner
 from kafleet_operator.planning.observations import GroupState, Observed, PartitionState, TopicState, Unknown
 from kafleet_operator.planning.patterns import fleet_for
-from kafleet_operator.planning.plans import Failure, Outcome
+from kafleet_operator.planning.plans import Failure, Outcome, held_back, subject_of
 from kafleet_operator.planning.references import references_of
 from kafleet_operator.planning.status import (
     report_claims,
@@ -214,22 +215,23 @@ class World:
     def perform(self, plan: Plan) -> Outcome:
         created: dict[str, str] = {}
         applied: dict[tuple[str, str], Json] = {}
-        steps: list[tuple[str, Callable[[], object]]] = [
-            *(
-                (f"topic {each.name!r}", lambda each=each: self._create(each, created))
-                for each in plan.create_topics
-            ),
-            *((f"topic {each.name!r}", lambda each=each: self._grow(each)) for each in plan.grow_topics),
-            *(
-                (f"topic {each.name!r}", lambda each=each: self._configure(each))
-                for each in plan.configure_topics
-            ),
-            *((f"group {each.group!r}", lambda each=each: self._reset(each)) for each in plan.reset_offsets),
-            *((_subject(each), lambda each=each: self._apply(each, applied)) for each in plan.apply_objects),
-            *((f"{key[0]} {key[1]!r}", lambda key=key: self.objects.pop(key)) for key in plan.delete_objects),
-            *((f"group {name!r}", lambda name=name: self.groups.remove(name)) for name in plan.delete_groups),
-            *((f"topic {key[0]!r}", lambda key=key: self._delete(*key)) for key in plan.delete_topics),
-        ]
+        failures = self._do(
+            *((f"topic {each.name!r}", partial(self._create, each, created)) for each in plan.create_topics),
+            *((f"topic {each.name!r}", partial(self._grow, each)) for each in plan.grow_topics),
+            *((f"topic {each.name!r}", partial(self._configure, each)) for each in plan.configure_topics),
+            *((f"group {each.group!r}", partial(self._reset, each)) for each in plan.reset_offsets),
+            *((subject_of(each), partial(self._apply, each, applied)) for each in plan.apply_objects),
+        )
+        held = [(each.manifest, held_back(each, failures)) for each in plan.apply_dependents]
+        failures += self._do(
+            *((subject_of(each), partial(self._apply, each, applied)) for each, why in held if not why),
+            *((f"{key[0]} {key[1]!r}", partial(self.objects.pop, key)) for key in plan.delete_objects),
+            *((f"group {name!r}", partial(self.groups.remove, name)) for name in plan.delete_groups),
+            *((f"topic {key[0]!r}", partial(self._delete, *key)) for key in plan.delete_topics),
+        )
+        return Outcome(created, applied, tuple(failures), tuple(why for _, why in held if why))
+
+    def _do(self, *steps: tuple[str, Callable[[], object]]) -> list[Failure]:
         failures = []
         for subject, step in steps:
             if self.fails(subject):
@@ -237,7 +239,7 @@ class World:
             else:
                 self.write()
                 step()
-        return Outcome(created, applied, tuple(failures))
+        return failures
 
     def write(self) -> None:
         """Count a write; the one too many never happens."""
@@ -331,7 +333,3 @@ class World:
 
     def deployment(self) -> Json:
         return self.objects["Deployment", f"{self.body['metadata']['name']}-workers"]
-
-
-def _subject(manifest: Json) -> str:
-    return f"{manifest['kind']} {manifest['metadata']['name']!r}"

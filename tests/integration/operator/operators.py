@@ -41,9 +41,11 @@ PATHS: Final = {
     "Deployment": "apis/apps/v1/namespaces/{}/deployments",
     "ConfigMap": "api/v1/namespaces/{}/configmaps",
     "ServiceAccount": "api/v1/namespaces/{}/serviceaccounts",
+    "PodDisruptionBudget": "apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "NetworkPolicy": "apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
     "Pod": "api/v1/namespaces/{}/pods",
 }
-OWNED: Final = ("ServiceAccount", "ConfigMap", "Deployment")
+OWNED: Final = ("ServiceAccount", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy", "Deployment")
 
 
 class Operator:

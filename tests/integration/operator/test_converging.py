@@ -82,6 +82,8 @@ def test_an_edited_spec_reaches_the_lane_file_and_rolls_the_pods(namespace: Name
 DRIFTS: dict[str, Json] = {
     "ServiceAccount": {"automountServiceAccountToken": True},
     "ConfigMap": {"data": {"lane.json": "{}"}},
+    "PodDisruptionBudget": {"spec": {"maxUnavailable": 0}},
+    "NetworkPolicy": {"spec": {"ingress": [{}]}},
     "Deployment": {"spec": {"replicas": 0}},
 }
 
@@ -167,10 +169,10 @@ def test_missing_code_is_waited_for_and_an_edit_of_it_rolls_the_pods(namespace: 
     namespace.apply(config_map("triage-code", namespace.name, {"triage.py": "one"}))
     namespace.await_deployment("triage-workers")
     namespace.await_condition("triage", "Accepted", "True")
-    before = pod_annotations(namespace, "triage-workers")["kafleet.dev/code-hash"]
+    before = pod_annotations(namespace, "triage-workers")["kafleet.dev/references-hash"]
     namespace.apply(config_map("triage-code", namespace.name, {"triage.py": "two"}))
 
-    eventually(lambda: pod_annotations(namespace, "triage-workers")["kafleet.dev/code-hash"] != before)
+    eventually(lambda: pod_annotations(namespace, "triage-workers")["kafleet.dev/references-hash"] != before)
 
 
 def test_a_foreign_object_is_left_alone_and_named(namespace: Namespace) -> None:

@@ -95,10 +95,12 @@ class FakeApi:
             items = [body for body in items if body["metadata"].get("labels", {}).get(name) == value]
         return {"metadata": {"resourceVersion": str(self._version)}, "items": items}
 
-    async def read_metadata(self, path: str, query: Mapping[str, str] | None = None) -> Json:
-        self._note("LIST" if query else "GET", path)
+    async def list_metadata(self, path: str, query: Mapping[str, str]) -> Json:
+        self._note("LIST", path)
+        name = query.get("fieldSelector", "").removeprefix("metadata.name=")
+        found = self.objects.get(f"{path}/{name}")
         version = {"resourceVersion": str(self._version)}
-        return {"metadata": version if query else copy.deepcopy(self._expect(path)["metadata"])}
+        return {"metadata": version, "items": [copy.deepcopy(found)] if found else []}
 
     async def watch_metadata(self, path: str, version: str, seconds: int) -> AsyncGenerator[Json]:
         self._note("WATCH", path)
@@ -122,6 +124,8 @@ class FakeApi:
         uid = body["metadata"].get("uid")
         if uid and (known is None or known["metadata"]["uid"] != uid):
             raise Conflict(f"{path}: the uid is another")
+        if known and "resourceVersion" in body["metadata"]:
+            raise Conflict(f"{path}: the version is another")
         base = known or body
         return self._write({**base, **body, "metadata": {**base["metadata"], **body["metadata"]}})
 

@@ -331,6 +331,28 @@ class Resources(Block):
     )
 
 
+class PodMetadata(Block):
+    """Labels and annotations of the pods."""
+
+    labels: dict[str, Annotated[str, Field(max_length=63)]] | None = Field(
+        default=None, max_length=64, description="Labels beside the operator's"
+    )
+    annotations: dict[str, Annotated[str, Field(max_length=16384)]] | None = Field(
+        default=None, max_length=64, description="Annotations beside the operator's"
+    )
+
+
+class PodTemplate(Block):
+    """An overlay on the pods, merged as Kubernetes' strategic merge does."""
+
+    metadata: PodMetadata | None = Field(default=None, description="Labels and annotations of the pods")
+    spec: AnyObject | None = Field(
+        default=None,
+        description="Anything of a pod's spec: tolerations, affinity, volumes, sidecars, …; containers are "
+        "merged by name, the agent's is called agent",
+    )
+
+
 class AgentSpec(Block):
     """What runs in a lane's pods."""
 
@@ -358,6 +380,12 @@ class AgentSpec(Block):
     )
     resources: Resources = Field(
         default={}, validate_default=True, description="Memory and CPU of the container"
+    )
+    pod_template: PodTemplate = Field(
+        default={},
+        validate_default=True,
+        description="An overlay on the generated pod template; what the operator must own (its labels, "
+        "the lane file, the agent's port and probes, restartPolicy) cannot be overlaid",
     )
 
     @field_validator("env")

@@ -38,8 +38,8 @@ VERBS: Final = {
     "patch": ("PATCH", MERGE),
     "delete": ("DELETE", JSON),
 }
-_AS_METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
-ONLY_METADATA: Final = f"{_AS_METADATA.format('')},{_AS_METADATA.format('List')}"
+ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+LISTED_METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 ERRORS: Final = {401: NotAuthorized, 403: NotAuthorized, 404: NotFound, 409: Conflict, 410: Conflict}
 TRANSIENT: Final = 429
 SERVER_ERRORS: Final = 500
@@ -58,9 +58,9 @@ class ApiServer:
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Json:
         return await self._request("list" if query else "get", path, query=query)
 
-    async def read_metadata(self, path: str, query: Mapping[str, str] | None = None) -> Json:
-        """Read only `metadata`: enough to know whose the object is, or when a list changed last."""
-        return await self._request("list" if query else "get", path, query=query, accept=ONLY_METADATA)
+    async def list_metadata(self, path: str, query: Mapping[str, str]) -> Json:
+        """List only metadata: enough to know whose the objects are, and when any of them changed last."""
+        return await self._request("list", path, query=query, accept=LISTED_METADATA)
 
     async def watch_metadata(self, path: str, version: str, seconds: int) -> AsyncGenerator[Json]:
         """Watch a list from a version on; each event has a `type` and the metadata of an `object`.

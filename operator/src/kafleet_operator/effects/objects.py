@@ -5,10 +5,10 @@ Never takes over what belongs to somebody else, and never brings back what was d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kafleet_operator.effects.views import OWNED, TYPES, controller_of
-from kafleet_operator.errors import NotFound
+from kafleet_operator.errors import Conflict, NotFound
 from kafleet_operator.planning import names
 
 if TYPE_CHECKING:
@@ -19,15 +19,20 @@ if TYPE_CHECKING:
     from kafleet_operator.planning.fleets import Json, Owner
 
 Name = tuple[str, str]  # kind, name
+NO_VERSION: Final = "1"  # etcd's first revision, in which it holds nothing yet
 
 
 class Objects:
-    """The ServiceAccounts, ConfigMaps and Deployments of one resource (`owner`: one uid, one lifetime)."""
+    """The Kubernetes objects of one resource (`owner`: one uid, one lifetime).
+
+    Names that were taken when an object was to be made are remembered, and looked at until they are free.
+    """
 
     def __init__(self, api: ApiServer, view: View, owner: Owner) -> None:
         self._api = api
         self._view = view
         self._owner = owner
+        self._taken: dict[Name, Json | None] = {}
 
     def owned(self) -> dict[Name, Json]:
         """Return what the resource owns, as last seen."""
@@ -37,23 +42,32 @@ class Objects:
     async def foreign(self, wanted: Iterable[Name]) -> dict[Name, str]:
         """Return who holds the wanted names that the resource does not own, in words.
 
-        A name the watch does not show is looked up: its object may be anybody's, so it has not our label.
+        Only the watch is asked; what it does not show, because it has not our label, is found out by `apply`.
         """
         holders = {}
         for kind, name in wanted:
-            body = self._view[kind, self._owner.namespace, name] or await self._look_up(kind, name)
+            body = self._view[kind, self._owner.namespace, name]
+            if body is None and (kind, name) in self._taken:
+                body = self._taken[kind, name] = await self._look_up(kind, name)
             if body and not self._is_ours(body):
                 holders[kind, name] = self._holder(body)
         return holders
 
     async def apply(self, desired: Json) -> Json:
-        """Make an object as desired and return it as it is now."""
+        """Make an object as desired and return it as it is now; Conflict if it is not what was seen last."""
         kind, name = desired["kind"], desired["metadata"]["name"]
-        seen = self._view[kind, self._owner.namespace, name]
-        # With the uid a write to an object that is gone fails, instead of making a new one.
-        metadata = {**desired["metadata"], **({"uid": seen["metadata"]["uid"]} if seen else {})}
+        seen = self._view[kind, self._owner.namespace, name] or self._taken.get((kind, name))
+        # With the uid a write to an object that is gone fails, instead of making a new one. With a version
+        # that no object has, one to an object that is there fails, instead of taking it over.
+        identity = {"uid": seen["metadata"]["uid"]} if seen else {"resourceVersion": NO_VERSION}
         path = TYPES[kind].path(self._owner.namespace, name)
-        body = await self._api.apply(path, {**desired, "metadata": metadata})
+        try:
+            body = await self._api.apply(path, {**desired, "metadata": {**desired["metadata"], **identity}})
+        except Conflict:
+            if seen is None:
+                self._taken[kind, name] = None
+            raise
+        self._taken.pop((kind, name), None)
         self._view.put(body)
         return body
 
@@ -68,11 +82,9 @@ class Objects:
             self._view.drop(seen)
 
     async def _look_up(self, kind: str, name: str) -> Json | None:
-        try:
-            body = await self._api.read_metadata(TYPES[kind].path(self._owner.namespace, name))
-        except NotFound:
-            return None
-        return {**body, "kind": kind}
+        query = {"fieldSelector": f"metadata.name={name}"}
+        listed = await self._api.list_metadata(TYPES[kind].path(self._owner.namespace), query)
+        return next(({**body, "kind": kind} for body in listed["items"]), None)
 
     def _is_ours(self, body: Json) -> bool:
         controller = controller_of(body)

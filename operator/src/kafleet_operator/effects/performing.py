@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from kafleet_operator.errors import ApiUnavailable, Conflict, KafleetError
-from kafleet_operator.planning.plans import Failure, Outcome
+from kafleet_operator.planning.plans import Failure, Outcome, held_back, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -29,21 +29,20 @@ async def perform(plan: Plan, *, kafka: Kafka, objects: Objects) -> Outcome:
     grown = await _batch(plan.grow_topics, kafka.topics.grow, lambda step: step.name)
     configured = await _batch(plan.configure_topics, kafka.topics.configure, lambda step: step.name)
     reset = await _batch(plan.reset_offsets, kafka.groups.reset, lambda step: step.group)
-    applied, refused = await _apply(plan.apply_objects, objects)
-    undeleted = await _delete(plan.delete_objects, objects)
-    groups = await _batch(plan.delete_groups, kafka.groups.delete, str)
-    topics = await _batch(
+    failures = [*_failures("topic", created, grown, configured), *_failures("group", reset)]
+    applied = await _apply(plan.apply_objects, objects, failures)
+    held = [(each, held_back(each, failures)) for each in plan.apply_dependents]
+    applied |= await _apply([each.manifest for each, why in held if why is None], objects, failures)
+    await _delete(plan.delete_objects, objects, failures)
+    failures += _failures("group", await _batch(plan.delete_groups, kafka.groups.delete, str))
+    deleted = await _batch(
         plan.delete_topics, lambda steps: kafka.topics.delete(dict(steps)), lambda step: step[0]
     )
     return Outcome(
         created_topics={name: id_ for name, id_ in created.items() if isinstance(id_, str)},
         applied=applied,
-        failures=(
-            *_failures("topic", created, grown, configured, topics),
-            *_failures("group", reset, groups),
-            *refused,
-            *undeleted,
-        ),
+        failures=(*failures, *_failures("topic", deleted)),
+        held=tuple(why for _, why in held if why is not None),
     )
 
 
@@ -61,9 +60,9 @@ async def _batch(
         return {name(step): error for step in steps}
 
 
-async def _apply(desired: Iterable[Json], objects: Objects) -> tuple[dict[Name, Json], list[Failure]]:
+async def _apply(desired: Iterable[Json], objects: Objects, failures: list[Failure]) -> dict[Name, Json]:
+    """Apply objects and return them as they are now; what failed is added to the failures."""
     applied: dict[Name, Json] = {}
-    failures = []
     for body in desired:
         kind, name = body["kind"], body["metadata"]["name"]
         try:
@@ -71,12 +70,11 @@ async def _apply(desired: Iterable[Json], objects: Objects) -> tuple[dict[Name, 
         except (ApiUnavailable, Conflict):
             raise
         except KafleetError as error:
-            failures.append(Failure(f"{kind} {name!r}", error.reason, str(error)))
-    return applied, failures
+            failures.append(Failure(subject_of(body), error.reason, str(error)))
+    return applied
 
 
-async def _delete(names: Iterable[Name], objects: Objects) -> list[Failure]:
-    failures = []
+async def _delete(names: Iterable[Name], objects: Objects, failures: list[Failure]) -> None:
     for kind, name in names:
         try:
             await objects.delete(kind, name)
@@ -84,7 +82,6 @@ async def _delete(names: Iterable[Name], objects: Objects) -> list[Failure]:
             raise
         except KafleetError as error:
             failures.append(Failure(f"{kind} {name!r}", error.reason, str(error)))
-    return failures
 
 
 def _failures(sort: str, *results: Mapping[str, object]) -> list[Failure]:

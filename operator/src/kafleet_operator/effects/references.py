@@ -164,7 +164,7 @@ class References:
         """Watch from now on until a watch cannot go on where it ended."""
         kind, namespace = scope
         path = SOURCES[kind].path(namespace)
-        version = (await self._api.read_metadata(path, {"limit": "1"}))["metadata"]["resourceVersion"]
+        version = (await self._api.list_metadata(path, {"limit": "1"}))["metadata"]["resourceVersion"]
         self._begun[scope].set()
         for key in [key for key in (*self._known, *self._reads) if key[:2] == scope]:
             self._changed(key)

@@ -52,6 +52,8 @@ RESOURCES: Final = tuple(Type(kind.name, GROUP, VERSION, kind.plural) for kind i
 OWNED: Final = (
     Type("ServiceAccount", "", "v1", "serviceaccounts", MANAGED),
     Type("ConfigMap", "", "v1", "configmaps", MANAGED),
+    Type("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets", MANAGED),
+    Type("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", MANAGED),
     Type("Deployment", "apps", "v1", "deployments", MANAGED),
 )
 PODS: Final = Type("Pod", "", "v1", "pods", MANAGED)

@@ -76,6 +76,7 @@ def _agent(spec: AgentSpec) -> Agent:
         env=tuple(variable.model_dump(by_alias=True, exclude_none=True) for variable in spec.env),
         env_from=tuple(source.model_dump(by_alias=True, exclude_none=True) for source in spec.env_from),
         resources=spec.resources.model_dump(by_alias=True, exclude_none=True),
+        pod_template=spec.pod_template.model_dump(by_alias=True, exclude_unset=True),
     )
 
 

@@ -83,6 +83,8 @@ def agents_ready(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed)
     failed = _failed("AgentsReady", (each for each in outcome.failures if not _is_of_topic(each)))
     if verdict := _refused("AgentsReady", plan) or failed:
         return verdict
+    if outcome.held:
+        return _not_ready("RollingOut", "; ".join(outcome.held))
     if fleet.is_suspended:
         return Condition(
             "AgentsReady", "False", "Suspended", "no agent shall run; set suspend: false to go on"

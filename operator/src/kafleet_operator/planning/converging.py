@@ -6,11 +6,12 @@ stopped because something could not be read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kafleet_operator.planning import drift, manifests, names
 from kafleet_operator.planning.observations import Unknown
-from kafleet_operator.planning.plans import Plan, Refusal, join, refusal
+from kafleet_operator.planning.plans import Dependent, Plan, Refusal, join, refusal, subject_of
 from kafleet_operator.planning.references import blockers_of, content_hash, lacks_of, references_of_lane
 from kafleet_operator.planning.replacing import begins_anew
 from kafleet_operator.planning.topics import compacted_inputs, partitions_ahead, plan_topics
@@ -28,16 +29,14 @@ def plan_fleet(
     topics = plan_topics(fleet, observed, claims)
     plans = [topics]
     for lane in fleet.lanes:
-        sizing = _plan_size(fleet, lane, topics)
-        inputs = _plan_inputs(fleet, lane, observed)
-        references = _plan_references(fleet, lane, observed)
+        plans += [_plan_size(fleet, lane, topics), _plan_inputs(fleet, lane, observed)]
+        plans += [_plan_references(fleet, lane, observed), _plan_template(fleet, lane)]
         files = _plan_files(fleet, lane, observed)
         blockers = _blockers(fleet, lane, topics, observed)
-        plans += [sizing, inputs, references, files]
-        if ("Deployment", names.object_name(fleet.owner, lane.name)) not in observed.objects and blockers:
+        plans += [files, _plan_protection(fleet, lane, observed)]
+        if blockers:
             plans.append(_waits(fleet, lane, blockers))
-        elif files != Plan():
-            # Pods that start before the lane file is in place would read the one before, or none.
+        elif files.refusals:
             plans.append(_waits(fleet, lane, ["its lane file"]))
         else:
             deployment = manifests.deployment_for(
@@ -48,13 +47,38 @@ def plan_fleet(
                 agent_image=agent_image,
                 image_pull_policy=image_pull_policy,
             )
-            plans.append(_plan_object(deployment, observed))
+            needs = _needs(fleet, lane, topics, files, observed)
+            plans.append(_after(_plan_object(deployment, observed), needs))
     return join((*plans, _plan_leftovers(fleet, observed)))
 
 
 def _plan_files(fleet: Fleet, lane: Lane, observed: Observed) -> Plan:
+    """Plan what pods cannot start without."""
     builders = (manifests.service_account_for, manifests.config_map_for)
     return join(_plan_object(build(fleet, lane), observed) for build in builders)
+
+
+def _plan_protection(fleet: Fleet, lane: Lane, observed: Observed) -> Plan:
+    builders = (manifests.disruption_budget_for, manifests.network_policy_for)
+    return join(_plan_object(build(fleet, lane), observed) for build in builders)
+
+
+def _needs(fleet: Fleet, lane: Lane, topics: Plan, files: Plan, observed: Observed) -> frozenset[str]:
+    """Return the steps of this plan without which agents would not start, or start with something old."""
+    created = {step.name for step in topics.create_topics} if _is_new(fleet, lane, observed) else set()
+    wanted = {fleet.topic(role).name for role in _roles(lane)}
+    return frozenset(f"topic {name!r}" for name in wanted & created) | frozenset(
+        subject_of(manifest) for manifest in files.apply_objects
+    )
+
+
+def _is_new(fleet: Fleet, lane: Lane, observed: Observed) -> bool:
+    return ("Deployment", names.object_name(fleet.owner, lane.name)) not in observed.objects
+
+
+def _after(plan: Plan, needs: frozenset[str]) -> Plan:
+    dependents = tuple(Dependent(manifest, needs) for manifest in plan.apply_objects)
+    return replace(plan, apply_objects=(), apply_dependents=dependents)
 
 
 def _plan_object(manifest: Json, observed: Observed) -> Plan:
@@ -141,13 +165,29 @@ def _references_hash(fleet: Fleet, lane: Lane, observed: Observed) -> str | None
     return known
 
 
+def _plan_template(fleet: Fleet, lane: Lane) -> Plan:
+    template = f"{lane.path}.agent.podTemplate"
+    return join(
+        refusal("Accepted", "InvalidSpec", f"{template}.{place} is the operator's to set; remove it")
+        for place in manifests.trespasses_of(fleet, lane)
+    )
+
+
 def _blockers(fleet: Fleet, lane: Lane, topics: Plan, observed: Observed) -> list[str]:
-    """Name what a lane needs before its first agent starts."""
-    existing = {claim.role for claim in topics.claims if claim.id}
-    roles = dict.fromkeys((*lane.inputs, lane.output, lane.dead_letters, *lane.sends.values()))
-    blockers = [f"topic {fleet.topic(role).name!r}" for role in roles if role not in existing]
+    """Name what a lane needs before its first agent starts, or before those that run may be changed."""
+    if manifests.trespasses_of(fleet, lane):
+        return ["a podTemplate that leaves to the operator what is its own"]
+    if not _is_new(fleet, lane, observed):
+        return []
+    ahead = {claim.name for claim in topics.claims if claim.id} | {step.name for step in topics.create_topics}
+    wanted = [fleet.topic(role).name for role in _roles(lane)]
+    blockers = [f"topic {name!r}" for name in wanted if name not in ahead]
     blockers += [f"topic {name!r} to keep tasks" for name in compacted_inputs(fleet, lane, observed)]
     return blockers + blockers_of(references_of_lane(fleet, lane), observed.references)
+
+
+def _roles(lane: Lane) -> list[str]:
+    return list(dict.fromkeys((*lane.inputs, lane.output, lane.dead_letters, *lane.sends.values())))
 
 
 def _waits(fleet: Fleet, lane: Lane, blockers: list[str]) -> Plan:

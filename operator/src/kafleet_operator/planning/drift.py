@@ -21,7 +21,7 @@ def is_in_place(manifest: Json, seen: Json | None) -> bool:
     if seen is None or not is_last_applied(manifest, seen):
         return False
     # What comes from a list has neither kind nor version.
-    return all(_holds(seen.get(key), manifest[key]) for key in manifest.keys() - {"apiVersion", "kind"})
+    return all(_holds(seen.get(key), manifest[key], key) for key in manifest.keys() - {"apiVersion", "kind"})
 
 
 def is_last_applied(manifest: Json, seen: Json) -> bool:
@@ -30,23 +30,32 @@ def is_last_applied(manifest: Json, seen: Json) -> bool:
     return bool(applied == manifest["metadata"]["annotations"][names.MANIFEST_HASH])
 
 
-def _holds(seen: Any, wished: Any) -> bool:  # noqa: ANN401 - any JSON value
+def _holds(seen: Any, wished: Any, field: str = "") -> bool:  # noqa: ANN401 - any JSON value
+    if seen is None:
+        return _is_left_out(wished, field)
     if isinstance(wished, dict):
-        return isinstance(seen, dict) and all(_holds(seen.get(key), value) for key, value in wished.items())
+        return isinstance(seen, dict) and all(
+            _holds(seen.get(name), value, name) for name, value in wished.items()
+        )
     if isinstance(wished, list):
         return isinstance(seen, list) and all(_holds(_partner(seen, item), item) for item in wished)
     if seen == wished:
         return True
-    # The API server leaves out empty strings and writes quantities its own way: 1 becomes "1", "1000m" too.
-    if seen is None:
-        return bool(wished == "")
+    # The API server writes quantities its own way: 1 becomes "1", "1000m" too.
     amount = _quantity(seen)
     return amount is not None and amount == _quantity(wished)
 
 
+def _is_left_out(wished: Any, field: str) -> bool:  # noqa: ANN401 - any JSON value
+    """Tell whether the API server leaves a value out that says no more than its absence."""
+    if isinstance(wished, bool):
+        return not wished and field in _FLAGS
+    return wished in ("", [], 0) or (wished == {} and field in _MAPS)
+
+
 def _partner(items: list[Any], wished: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Find the list item that a wished one became: by key as Kubernetes merges, else the equal one."""
-    for key in ("uid", "name", "containerPort"):
+    for key in ("uid", "mountPath", "devicePath", "name", "containerPort"):
         if isinstance(wished, dict) and key in wished:
             return next(
                 (item for item in items if isinstance(item, dict) and item.get(key) == wished[key]), None
@@ -54,6 +63,9 @@ def _partner(items: list[Any], wished: Any) -> Any:  # noqa: ANN401 - any JSON v
     return next((item for item in items if _holds(item, wished)), None)
 
 
+# Flags and maps of a pod that are gone where they are false, or empty; of others absence says something else.
+_FLAGS = frozenset({"hostNetwork", "hostPID", "hostIPC", "readOnly", "stdin", "stdinOnce", "tty"})
+_MAPS = frozenset({"labels", "annotations", "matchLabels", "nodeSelector", "limits", "requests"})
 _UNITS = {
     **{
         unit: Decimal(1000) ** power

@@ -56,7 +56,10 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """What runs in a lane's pods. `image` None means the chart's agent image."""
+    """What runs in a lane's pods.
+
+    `image` None means the chart's agent image; `pod_template` is laid over the template made of the rest.
+    """
 
     handler: str
     image: str | None = None
@@ -65,6 +68,7 @@ class Agent:
     env: tuple[Json, ...] = ()
     env_from: tuple[Json, ...] = ()
     resources: Json = field(default_factory=dict)
+    pod_template: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kafleet_operator.planning import lanefiles, names
+from kafleet_operator.planning.overlays import overlay, trespasses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +50,50 @@ def config_map_for(fleet: Fleet, lane: Lane) -> Json:
     )
 
 
+def disruption_budget_for(fleet: Fleet, lane: Lane) -> Json:
+    """Return the lane's PodDisruptionBudget: agents leave a few at a time, and never block a drain.
+
+    The percentage is rounded up, so that one agent, or the only one, may always go; those that are not ready
+    always may.
+    """
+    return _sealed(
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": _metadata(fleet.owner, lane),
+            "spec": {
+                "maxUnavailable": "10%",
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+                "selector": {"matchLabels": names.selector_labels(fleet.owner, lane.name)},
+            },
+        }
+    )
+
+
+def network_policy_for(fleet: Fleet, lane: Lane) -> Json:
+    """Return the lane's NetworkPolicy: pods of the cluster reach the agents' HTTP port, nobody else anything.
+
+    Egress is left to policies of the user's: one of ours could only ever add to what they allow.
+    """
+    return _sealed(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": _metadata(fleet.owner, lane),
+            "spec": {
+                "podSelector": {"matchLabels": names.selector_labels(fleet.owner, lane.name)},
+                "policyTypes": ["Ingress"],
+                "ingress": [
+                    {
+                        "from": [{"namespaceSelector": {}}],
+                        "ports": [{"protocol": "TCP", "port": lanefiles.HTTP_PORT}],
+                    }
+                ],
+            },
+        }
+    )
+
+
 def deployment_for(
     fleet: Fleet,
     lane: Lane,
@@ -59,32 +104,45 @@ def deployment_for(
     image_pull_policy: str,
 ) -> Json:
     """Return the lane's Deployment; `references_hash` changes with what its pods refer to, if anything."""
-    owner = fleet.owner
-    annotations = {names.LANE_HASH: hash_of(lanefiles.lane_file_for(fleet, lane))}
+    template = _template(fleet, lane, agent_image, image_pull_policy)
     if references_hash is not None:
-        annotations[names.REFERENCES_HASH] = references_hash
+        template["metadata"]["annotations"][names.REFERENCES_HASH] = references_hash
     return _sealed(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": _metadata(owner, lane),
+            "metadata": _metadata(fleet.owner, lane),
             "spec": {
                 "replicas": replicas,
                 "revisionHistoryLimit": 2,
-                "selector": {"matchLabels": names.selector_labels(owner, lane.name)},
+                "selector": {"matchLabels": names.selector_labels(fleet.owner, lane.name)},
                 # A new agent must have loaded its handler and joined the group before an old one leaves: an
                 # edit that breaks the agent's code then never stops the fleet.
                 "strategy": {
                     "type": "RollingUpdate",
                     "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0},
                 },
-                "template": {
-                    "metadata": {"labels": names.labels(owner, lane.name), "annotations": annotations},
-                    "spec": _pod(fleet, lane, _container(fleet, lane, agent_image, image_pull_policy)),
-                },
+                "template": overlay(template, lane.agent.pod_template),
             },
         }
     )
+
+
+def trespasses_of(fleet: Fleet, lane: Lane) -> list[str]:
+    """Name the places where a lane's pod template is changed that must stay as the operator makes it."""
+    template = _template(fleet, lane, agent_image="", image_pull_policy="")
+    laid = overlay(template, lane.agent.pod_template)
+    return trespasses(template, laid, container=CONTAINER, folder=lanefiles.FOLDER)
+
+
+def _template(fleet: Fleet, lane: Lane, agent_image: str, image_pull_policy: str) -> Json:
+    return {
+        "metadata": {
+            "labels": names.labels(fleet.owner, lane.name),
+            "annotations": {names.LANE_HASH: hash_of(lanefiles.lane_file_for(fleet, lane))},
+        },
+        "spec": _pod(fleet, lane, _container(fleet, lane, agent_image, image_pull_policy)),
+    }
 
 
 def _pod(fleet: Fleet, lane: Lane, container: Json) -> Json:

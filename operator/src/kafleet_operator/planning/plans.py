@@ -72,6 +72,14 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Dependent:
+    """An object to be applied if every step that it needs has worked; `needs` are a `Failure`'s subjects."""
+
+    manifest: Json
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Steps of one reconcile, in the order of the fields; `notes` say why, for logs and golden tests."""
 
@@ -81,6 +89,7 @@ class Plan:
     configure_topics: tuple[ConfigureTopic, ...] = ()
     reset_offsets: tuple[ResetOffsets, ...] = ()
     apply_objects: tuple[Json, ...] = ()
+    apply_dependents: tuple[Dependent, ...] = ()
     delete_objects: tuple[tuple[str, str], ...] = ()
     delete_groups: tuple[str, ...] = ()
     delete_topics: tuple[tuple[str, str], ...] = ()  # (name, id): deleted only while the id is still that
@@ -97,6 +106,7 @@ class Plan:
             or self.configure_topics
             or self.reset_offsets
             or self.apply_objects
+            or self.apply_dependents
             or self.delete_objects
             or self.delete_groups
             or self.delete_topics
@@ -120,6 +130,18 @@ class Outcome:
     created_topics: Mapping[str, str] = field(default_factory=dict)  # name → topic id
     applied: Mapping[tuple[str, str], Json] = field(default_factory=dict)  # as the API server returned them
     failures: tuple[Failure, ...] = ()
+    held: tuple[str, ...] = ()  # what was not applied, in words, because a step that it needs failed
+
+
+def subject_of(manifest: Json) -> str:
+    """Return how failures name an object."""
+    return f"{manifest['kind']} {manifest['metadata']['name']!r}"
+
+
+def held_back(dependent: Dependent, failures: Iterable[Failure]) -> str | None:
+    """Say why an object is not applied now, None if all that it needs has worked."""
+    missing = sorted(dependent.needs & {failure.subject for failure in failures})
+    return f"{subject_of(dependent.manifest)} waits for {', '.join(missing)}" if missing else None
 
 
 def refusal(condition: str, reason: str, message: str) -> Plan:

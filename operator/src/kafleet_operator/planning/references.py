@@ -55,7 +55,12 @@ def references_of_lane(fleet: Fleet, lane: Lane) -> tuple[Reference, ...]:
     code = agent.code_config_map
     found = [Reference("ConfigMap", code, f"{path}.code.configMap")] if code else []
     container = {"env": agent.env, "envFrom": agent.env_from}
-    return (*found, *_of_container(container, path), *_of_connection(fleet.connection))
+    return (
+        *found,
+        *_of_container(container, path),
+        *_of_pod(agent.pod_template.get("spec", {}), f"{path}.podTemplate.spec"),
+        *_of_connection(fleet.connection),
+    )
 
 
 def lacks_of(references: Iterable[Reference], seen: Seen) -> list[str]:
@@ -97,6 +102,32 @@ def _of_connection(connection: Connection) -> Iterator[Reference]:
             secret = getattr(part, field.name)
             if isinstance(secret, SecretKey):
                 yield Reference("Secret", secret.secret, secret.field, secret.key)
+
+
+def _of_pod(spec: Mapping[str, Any], path: str) -> Iterator[Reference]:
+    """Read containers and volumes of an overlay."""
+    for field in ("containers", "initContainers"):
+        for at, container in enumerate(_items(spec, field)):
+            yield from _of_container(container, f"{path}.{field}[{at}]")
+    for at, volume in enumerate(_items(spec, "volumes")):
+        yield from _of_volume(volume, f"{path}.volumes[{at}]")
+        projected = volume.get("projected")
+        for number, source in enumerate(_items(projected, "sources") if isinstance(projected, dict) else ()):
+            yield from _of_volume(source, f"{path}.volumes[{at}].projected.sources[{number}]")
+
+
+def _of_volume(volume: Mapping[str, Any], path: str) -> Iterator[Reference]:
+    """Read a volume, or a source of a projected one: all of an object, or the keys it lists."""
+    for field, kind in (("configMap", "ConfigMap"), ("secret", "Secret")):
+        source = volume.get(field)
+        if not isinstance(source, dict):
+            continue
+        name, place = source.get("name") or source.get("secretName"), f"{path}.{field}"
+        if not isinstance(name, str):
+            continue
+        for key in [item.get("key") for item in _items(source, "items")] or [None]:
+            if key is None or isinstance(key, str):
+                yield Reference(kind, name, place, key, is_optional=source.get("optional") is True)
 
 
 def _of_container(container: Mapping[str, Any], path: str) -> Iterator[Reference]:

@@ -71,13 +71,16 @@ def test_what_was_written_is_known_before_the_watch_tells() -> None:
 )
 @pytest.mark.parametrize("is_watched", [True, False])
 def test_holders_of_wanted_names_are_named(body: Json, holder: str, is_watched: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """Whether the watch shows the object, because it has our label, or not."""
+    """Whether the watch shows the object, because it has our label, or making it finds it there."""
 
     async def story() -> None:
         api, view, objects = scene()
         kept = api.put(body)
         if is_watched:
             view.put(kept)
+        else:
+            with pytest.raises(Conflict):
+                await objects.apply(config_map())
 
         assert await objects.foreign([NAME]) == {NAME: holder}
         assert objects.owned() == {}
@@ -86,13 +89,47 @@ def test_holders_of_wanted_names_are_named(body: Json, holder: str, is_watched: 
 
 
 def test_a_free_name_and_an_own_object_have_no_holder() -> None:
-    """Also when the own object lost the label that it is watched by."""
+    """Nobody asks for what there is no reason to ask for."""
+
+    async def story() -> None:
+        api, view, objects = scene()
+        assert await objects.foreign([NAME]) == {}
+        view.put(api.put(config_map()))
+        assert await objects.foreign([NAME]) == {}
+        assert api.requests == []
+
+    run(story())
+
+
+def test_an_own_object_that_lost_its_label_is_found_and_written() -> None:
+    """The watch does not show it any more; making it again finds it."""
 
     async def story() -> None:
         api, _, objects = scene()
+        uid = api.put(config_map())["metadata"]["uid"]
+        with pytest.raises(Conflict):
+            await objects.apply(config_map())
         assert await objects.foreign([NAME]) == {}
-        api.put(config_map())
+        body = await objects.apply(config_map())
+
+        assert body["metadata"]["uid"] == uid
+
+    run(story())
+
+
+def test_a_name_that_was_taken_is_used_once_it_is_free() -> None:
+    """It is looked at until then."""
+
+    async def story() -> None:
+        api, _, objects = scene()
+        theirs = api.put(config_map(owner=None))
+        with pytest.raises(Conflict):
+            await objects.apply(config_map())
+        assert NAME in await objects.foreign([NAME])
+        api.take(theirs)
         assert await objects.foreign([NAME]) == {}
+
+        assert await objects.apply(config_map())
 
     run(story())
 

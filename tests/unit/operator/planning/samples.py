@@ -85,7 +85,7 @@ def planned(
 def applied(plan: Plan) -> dict[tuple[str, str], Json]:
     """Return the objects of a plan as if the API server had taken them, generation and all."""
     taken = {}
-    for manifest in plan.apply_objects:
+    for manifest in (*plan.apply_objects, *(each.manifest for each in plan.apply_dependents)):
         body = {key: value for key, value in manifest.items() if key not in {"apiVersion", "kind"}}
         body["metadata"] = {**manifest["metadata"], "generation": 1}
         taken[manifest["kind"], manifest["metadata"]["name"]] = body

@@ -42,7 +42,7 @@ def waiting(reason: str) -> list[Json]:
         ({"objects": objects(observedGeneration=0)}, "RollingOut", "2 of 2 agents"),
         ({"objects": objects(replicas=3)}, "RollingOut", "2 of 2 agents"),
         ({"objects": objects(ready=0), "groups": {}}, "RollingOut", "0 of 2 agents"),
-        ({"objects": {}}, "RollingOut", "waits for its lane file"),
+        ({"objects": {}}, "RollingOut", "is being created"),
         ({"groups": {GROUP: group(10, members=0)}}, "RollingOut", "partitions without a member"),
         ({"groups": {}}, "RollingOut", "partitions without a member"),
         (

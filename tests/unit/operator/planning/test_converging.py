@@ -35,7 +35,12 @@ CLAIMS = tuple(Claim(topic.role, topic.name, f"id of {topic.name}", 4) for topic
 
 
 def applied_deployment(plan: Plan) -> Json | None:
-    return next((each for each in plan.apply_objects if each["kind"] == "Deployment"), None)
+    return next((each.manifest for each in plan.apply_dependents), None)
+
+
+def needs(plan: Plan) -> set[str]:
+    (dependent,) = plan.apply_dependents
+    return set(dependent.needs)
 
 
 def replicas(plan: Plan) -> int:
@@ -60,18 +65,19 @@ def test_a_fleet_as_wished_needs_nothing() -> None:
 
 @pytest.mark.parametrize("missing", NAMES)
 def test_agents_start_when_their_topics_exist(missing: str) -> None:
-    """Not before the last of them."""
+    """In the pass that makes them, if that works; and not where one cannot be made."""
     plan = planned(topics() | {missing: None}, objects=files())
+    assert needs(plan) == {f"topic {missing!r}"}
+    assert needs(planned(topics(), objects=files())) == set()
 
-    assert applied_deployment(plan) is None
-    assert reasons(plan) == [("AgentsReady", "RollingOut")]
-    assert applied_deployment(planned(topics(), objects=files())) is not None
+    refused = planned(topics() | {missing: None}, held={missing: "Blackboard a/b"}, objects=files())
+    assert applied_deployment(refused) is None
+    assert reasons(refused) == [("TopicsReady", "TopicConflict"), ("AgentsReady", "RollingOut")]
 
 
 def test_agents_start_with_their_lane_file() -> None:
     """Never before it is in place: they would read nothing, or the one before."""
-    assert applied_deployment(planned(topics())) is None
-    assert applied_deployment(planned(topics(), objects=files())) is not None
+    assert needs(planned(topics())) == {"ServiceAccount 'triage-workers'", "ConfigMap 'triage-workers'"}
 
 
 def test_agents_roll_after_their_lane_file() -> None:
@@ -80,6 +86,7 @@ def test_agents_roll_after_their_lane_file() -> None:
     plan = planned(topics(), fleet=other, objects=running())
 
     assert [each["kind"] for each in plan.apply_objects] == ["ConfigMap"]
+    assert needs(plan) == {"ConfigMap 'triage-workers'"}
 
 
 def test_running_agents_are_kept_while_kafka_is_silent() -> None:
@@ -103,7 +110,7 @@ def test_running_agents_are_kept_when_their_outbox_is_lost() -> None:
     plan = planned(topics(results=None), CLAIMS, objects=running())
 
     assert [step.name for step in plan.create_topics] == [RESULTS.name]
-    assert plan.apply_objects == ()
+    assert plan.apply_dependents == ()
 
 
 def test_running_agents_end_when_their_inbox_is_lost() -> None:
@@ -176,7 +183,7 @@ def test_running_agents_keep_their_code(content: Unknown | None, expected: list[
     objects = running(WITH_CODE, references={CODE: {"triage.py": "hash-1"}})
     plan = planned(topics(), fleet=WITH_CODE, objects=objects, references={CODE: content})
 
-    assert plan.apply_objects == ()
+    assert plan.apply_dependents == ()
     assert reasons(plan) == expected
 
 
@@ -196,12 +203,42 @@ def hash_in(deployment: Json) -> str:
     return found
 
 
+def test_a_template_that_takes_what_is_ours_changes_nothing() -> None:
+    """It is said where, agents that run stay as they are, and new ones wait."""
+    template = {"spec": {"restartPolicy": "Never"}}
+    fleet = with_lane(agent=Agent("triage:agent", pod_template=template))
+    message = "spec.workers.agent.podTemplate.spec.restartPolicy is the operator's to set; remove it"
+
+    new, old = (planned(topics(), fleet=fleet, objects=each) for each in (files(), running()))
+    for plan in (new, old):
+        assert plan.apply_dependents == ()
+        assert ("Accepted", "InvalidSpec", message) in [
+            (each.condition, each.reason, each.message) for each in plan.refusals
+        ]
+
+
+def test_a_template_reaches_the_pods() -> None:
+    """And what it refers to is waited for."""
+    volumes = [{"name": "models", "configMap": {"name": "models"}}]
+    fleet = with_lane(agent=Agent("triage:agent", pod_template={"spec": {"volumes": volumes}}))
+    models = ("ConfigMap", "models")
+
+    deployment = applied_deployment(planned(topics(), fleet=fleet, objects=files(), references={models: {}}))
+    assert deployment is not None
+    assert volumes[0] in deployment["spec"]["template"]["spec"]["volumes"]
+    missing = planned(topics(), fleet=fleet, objects=files(), references={models: None})
+    assert applied_deployment(missing) is None
+    assert reasons(missing)[0] == ("Accepted", "ReferenceNotFound")
+
+
 def test_what_belongs_to_others_is_left_to_them() -> None:
     """An object of our name and another owner is said, not applied, and no agent starts without it."""
     foreign = {("ConfigMap", "triage-workers"): "Blackboard support/triage"}
     plan = planned(topics(), foreign=foreign)
 
-    assert [each["kind"] for each in plan.apply_objects] == ["ServiceAccount"]
+    kinds = [each["kind"] for each in plan.apply_objects]
+    assert kinds == ["ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"]
+    assert applied_deployment(plan) is None
     assert reasons(plan)[0] == ("AgentsReady", "NameConflict")
     assert "Blackboard support/triage" in plan.refusals[0].message
 

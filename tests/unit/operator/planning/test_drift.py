@@ -77,6 +77,27 @@ def test_every_change_of_what_is_ours_is_drift(change: Callable[[Json], object])
     assert not drift.is_in_place(MANIFEST, seen)
 
 
+@pytest.mark.parametrize(
+    ("wished", "seen", "is_same"),
+    [
+        ({"hostNetwork": False}, {}, True),
+        ({"automountServiceAccountToken": False}, {}, False),
+        ({"nodeSelector": {}, "tolerations": [], "initialDelaySeconds": 0}, {}, True),
+        ({"namespaceSelector": {}}, {}, False),
+        (
+            {"volumeMounts": [{"name": "a", "mountPath": "/1"}, {"name": "a", "mountPath": "/2"}]},
+            {"volumeMounts": [{"name": "a", "mountPath": "/2"}, {"name": "a", "mountPath": "/1"}]},
+            True,
+        ),
+    ],
+)
+def test_what_says_no_more_than_its_absence(wished: Json, seen: Json, is_same: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """A user's template may say it, and the API server leaves it out; what means something is not it."""
+    metadata = {"annotations": {"kafleet.dev/manifest-hash": "1"}}
+
+    assert drift.is_in_place({"metadata": metadata, **wished}, {"metadata": metadata, **seen}) is is_same
+
+
 def test_a_field_that_is_no_longer_wished_is_a_change() -> None:
     """A variable removed from the spec is still in the object: the hash tells."""
     wished = manifests.deployment_for(

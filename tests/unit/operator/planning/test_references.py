@@ -52,6 +52,35 @@ def test_every_place_of_a_spec_is_found() -> None:
     ]
 
 
+def test_a_pod_template_is_searched() -> None:
+    """Its containers and volumes, sources of projected ones too; nonsense in it refers to nothing."""
+    template = {
+        "spec": {
+            "containers": [{"name": "proxy", "envFrom": [{"configMapRef": {"name": "proxy"}}]}],
+            "initContainers": [
+                {"name": "a", "env": [{"valueFrom": {"configMapKeyRef": {"name": "a", "key": "k"}}}]}
+            ],
+            "volumes": [
+                {"name": "m", "configMap": {"name": "models", "optional": True}},
+                {"name": "s", "secret": {"secretName": "tls", "items": [{"key": "tls.crt"}, {"key": 7}]}},
+                {"name": "p", "projected": {"sources": [{"secret": {"name": "both"}}, {"secret": "text"}]}},
+                {"name": "n", "projected": "text"},
+                {"name": "o", "configMap": {"name": 7}},
+                "text",
+            ],
+        }
+    }
+
+    path = "spec.workers.agent.podTemplate.spec"
+    assert found(pod_template=template) == [
+        Reference("ConfigMap", "proxy", f"{path}.containers[0].envFrom[0].configMapRef"),
+        Reference("ConfigMap", "a", f"{path}.initContainers[0].env[0].valueFrom.configMapKeyRef", "k"),
+        Reference("ConfigMap", "models", f"{path}.volumes[0].configMap", is_optional=True),
+        Reference("Secret", "tls", f"{path}.volumes[1].secret", "tls.crt"),
+        Reference("Secret", "both", f"{path}.volumes[2].projected.sources[0].secret"),
+    ]
+
+
 def test_the_secrets_of_a_connection_are_found() -> None:
     """They are mounted into every lane's pods, and listed once."""
     password = SecretKey("support", "kafka", "password", "spec.connection.authentication.password")

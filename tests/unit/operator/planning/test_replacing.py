@@ -46,7 +46,7 @@ def reasons(plan: Plan) -> list[tuple[str, str]]:
 
 
 def replicas(plan: Plan) -> int | None:
-    found = [each["spec"]["replicas"] for each in plan.apply_objects if each["kind"] == "Deployment"]
+    found = [each.manifest["spec"]["replicas"] for each in plan.apply_dependents]
     return found[0] if found else None
 
 
