@@ -153,7 +153,7 @@ class Resource:
         self._serve(kafka, groups_in(self._status()))
         claims = claims_in(self._status())
         observed = await self._observer.observe_remains(
-            body, kafka, topics=[claim.name for claim in claims], groups=groups_in(self._status())
+            kafka, topics=[claim.name for claim in claims], groups=groups_in(self._status())
         )
         plan = plan_deletion(observed, claims, deletes_topics=deletes_topics)
         outcome = await self._perform(plan, kafka)
@@ -193,7 +193,7 @@ class Resource:
         body = self._body()
         await self._resources.write_status(body, claimed)
         # Two resources may have claimed one name at the same time: plan again, seeing the other's claim.
-        observed = replace(observed, claims=self._observer.claims_of_others(self._body()))
+        observed = replace(observed, claims=self._observer.claims_of_others(self._body(), fleet))
         return observed, self._plan(fleet, observed)
 
     def _plan(self, fleet: Fleet, observed: Observed) -> Plan:

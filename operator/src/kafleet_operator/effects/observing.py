@@ -57,37 +57,36 @@ class Observer:
             self._references.observe(self._owner.key, _referenced(fleet)),
         )
         return self._observed(
-            body,
             topics,
             groups=groups,
             dead_letters=_records_in(dead_letters, topics, ends),
             foreign=foreign,
             references=references,
+            claims=self.claims_of_others(body, fleet),
         )
 
     async def observe_remains(
-        self, body: Json, kafka: Kafka, *, topics: Iterable[str], groups: Iterable[str]
+        self, kafka: Kafka, *, topics: Iterable[str], groups: Iterable[str]
     ) -> Observed:
         """Look at what a resource that is going would leave behind."""
         self.forget_topics()
         inputs: dict[str, list[str]] = {group: [] for group in groups}
         states, seen, _ = await self._read_kafka(kafka, set(topics), inputs, set(), anew=True)
-        return self._observed(body, states, groups=seen)
+        return self._observed(states, groups=seen)
 
-    def claims_of_others(self, body: Json) -> dict[str, str]:
-        """Return who else holds which topic now."""
-        return claims_of_others(body, self._view.resources())
+    def claims_of_others(self, body: Json, fleet: Fleet) -> dict[str, str]:
+        """Return who else holds which topic of a fleet now."""
+        return claims_of_others(body, self._view.claimants(topic.name for topic in fleet.topics))
 
     def forget_topics(self) -> None:
         """Read topics anew next time: they were changed."""
         self._are_topics_old = True
 
-    def _observed(self, body: Json, topics: TopicStates | Unknown, **seen: Any) -> Observed:  # noqa: ANN401 - Observed's fields
+    def _observed(self, topics: TopicStates | Unknown, **seen: Any) -> Observed:  # noqa: ANN401 - Observed's fields
         return Observed(
             topics=topics,
             objects=self._objects.owned(),
             pods=tuple(self._view.members(self._owner.key, [PODS])),
-            claims=self.claims_of_others(body),
             **seen,
         )
 

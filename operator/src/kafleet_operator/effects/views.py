@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kafleet_operator.api.kinds import GROUP, KINDS, VERSION
 from kafleet_operator.planning import names
+from kafleet_operator.planning.claims import claims_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from kafleet_operator.effects.api_server import ApiServer
     from kafleet_operator.planning.fleets import Json
@@ -66,15 +67,16 @@ class View:
     def __init__(self) -> None:
         self._objects: dict[Key, Json] = {}
         self._members: dict[Key, set[Key]] = defaultdict(set)
+        self._claimants: dict[str, set[Key]] = defaultdict(set)
         self._deleted: dict[str, int] = {}
 
     def __getitem__(self, key: Key) -> Json | None:
         return self._objects.get(key)
 
-    def resources(self) -> Iterator[Json]:
-        """Return every custom resource."""
-        kinds = {type_.kind for type_ in RESOURCES}
-        return (body for key, body in self._objects.items() if key[0] in kinds)
+    def claimants(self, topics: Iterable[str]) -> list[Json]:
+        """Return the custom resources that claim any of those topics in their status."""
+        keys = set().union(*(self._claimants.get(topic, ()) for topic in topics))
+        return [self._objects[key] for key in sorted(keys)]
 
     def members(self, resource: Key, kinds: Iterable[Type]) -> list[Json]:
         """Return the objects of those kinds that belong to a resource by owner or by label, by name."""
@@ -96,6 +98,8 @@ class View:
         resource = resource_of(body)
         if resource:
             self._members[resource].add(key)
+        for topic in _claimed(body):
+            self._claimants[topic].add(key)
         return before | ({resource} if resource else set())
 
     def drop(self, body: Json, version: int | None = None) -> set[Key]:
@@ -124,12 +128,24 @@ class View:
     def _forget(self, key: Key) -> set[Key]:
         known = self._objects.pop(key, None)
         resource = resource_of(known) if known else None
-        if resource is None:
+        if known is None or resource is None:
             return set()
-        self._members[resource].discard(key)
-        if not self._members[resource]:
-            del self._members[resource]
+        for topic in _claimed(known):
+            _discard(self._claimants, topic, key)
+        _discard(self._members, resource, key)
         return {resource}
+
+
+def _discard(index: dict[Any, set[Key]], entry: object, key: Key) -> None:
+    index[entry].discard(key)
+    if not index[entry]:
+        del index[entry]
+
+
+def _claimed(body: Json) -> set[str]:
+    """Return the topics that a custom resource claims; none for anything else."""
+    is_resource = body["kind"] in KINDS
+    return {claim.name for claim in claims_in(body.get("status") or {})} if is_resource else set()
 
 
 def key_of(body: Json) -> Key:

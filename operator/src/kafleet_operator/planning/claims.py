@@ -50,7 +50,7 @@ def groups_in(status: Mapping[str, Any]) -> tuple[str, ...]:
 def claims_of_others(body: Mapping[str, Any], others: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return who holds which topic before the resource `body` does, for `Observed.claims`.
 
-    `others` are the bodies of all living resources of all kinds, `body` itself allowed. A claim to an
+    `others` are the bodies of living resources of all kinds, `body` itself allowed. A claim to an
     existing topic goes before one that is only announced, then the older resource goes first.
     """
     ours = {claim.name: _precedence(body, claim) for claim in claims_in(body.get("status") or {})}

@@ -105,3 +105,26 @@ def test_an_object_that_changes_hands_wakes_both() -> None:
 
     assert view.put(given) == {KEY, ("AgentGroup", "support", "other")}
     assert view.members(KEY, OWNED) == []
+
+
+def claiming(name: str, version: int, *topics: str) -> Json:
+    claims = [{"role": topic, "name": topic} for topic in topics]
+    resource = body("AgentGroup", version=version, uid=name, name=name)
+    return {**resource, "status": {"topics": claims}}
+
+
+def test_who_claims_a_topic_is_found_without_looking_at_everybody() -> None:
+    """Claims come and go with what the status says, and with the resource."""
+    view = View()
+    view.put(body(version=1))
+    view.put(claiming("one", 2, "a", "b"))
+    view.put(claiming("two", 3, "b", "c"))
+
+    def claimants(*topics: str) -> list[str]:
+        return [each["metadata"]["name"] for each in view.claimants(topics)]
+
+    assert (claimants("a"), claimants("b"), claimants("x"), claimants()) == (["one"], ["one", "two"], [], [])
+    view.put(claiming("one", 4, "c"))
+    assert (claimants("a", "b"), claimants("c")) == (["two"], ["one", "two"])
+    view.drop(claiming("two", 5))
+    assert (claimants("b"), claimants("a", "c")) == ([], ["one"])
