@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from integration.agent.lanes import KafkaLane, Worker
 from integration.operator.operators import Namespace, agent_group
 from integration.servers import eventually
@@ -158,6 +159,27 @@ def test_nothing_is_lost_of_a_topic_that_is_made_again_under_working_agents(
     assert "replaces" not in status["topics"][0]
     lost = [each for each in namespace.events_about("triage") if each["reason"] == "TopicLost"]
     assert [each["type"] for each in lost] == ["Warning"]
+    assert operator.is_healthy()
+
+
+def test_work_that_retention_may_take_is_told_in_time(
+    operator: Operator, namespace: Namespace, broker: Broker
+) -> None:
+    """A record that nobody settles has used half of its hour; it is told until the group is past it."""
+    spec = {"tasks": {"partitions": 2, "config": {"retention.ms": "3600000"}}}
+    namespace.apply(agent_group("triage", namespace.name, spec))
+    namespace.await_condition("triage", "TopicsReady", "True")
+    topic, group = f"{namespace.name}.triage.tasks", f"{namespace.name}.triage.workers"
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for minutes, partition in ((40, 0), (20, 0), (20, 1)):
+        producer.produce(topic, b"", partition=partition, timestamp=int((time.time() - minutes * 60) * 1000))
+    assert producer.flush(10) == 0
+    message = namespace.await_condition("triage", "Progressing", "False", "RetentionRisk")
+    assert repr(topic) in message
+    past = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 1)])
+    namespace.admin.alter_consumer_group_offsets([past])[group].result(10)
+
+    namespace.await_condition("triage", "Progressing", "False", "RollingOut")
     assert operator.is_healthy()
 
 

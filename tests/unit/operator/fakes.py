@@ -259,6 +259,9 @@ class _FakeGroups:
         states = {name: GroupState(name, "Dead") for name in inputs}
         return states, Ends(dict.fromkeys(partitions, (0, 0)))
 
+    async def young_from(self, _ages: Mapping[Partition, int]) -> dict[Partition, int]:
+        return {}
+
     async def reset(self, steps: Iterable[ResetOffsets]) -> dict[str, KafleetError]:
         raise NotImplementedError(steps)
 

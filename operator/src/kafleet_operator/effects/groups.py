@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from kafleet_operator.effects.coordinators import GroupReading, Partition
-    from kafleet_operator.effects.leaders import Range
+    from kafleet_operator.effects.leaders import Aged, Range
     from kafleet_operator.effects.nodes import Nodes
     from kafleet_operator.planning.plans import ResetOffsets
 
@@ -63,7 +63,9 @@ class Groups:
         fresh_seconds = FRESH_SHARE * observe_seconds
         self._coordinators = Coordinators(nodes)
         self._readings: Batches[Wish, Reading] = Batches(partial(_read, self._coordinators), fresh_seconds)
-        self._ranges: Batches[Partition, Range | KafleetError] = Batches(Leaders(nodes).ranges, fresh_seconds)
+        leaders = Leaders(nodes)
+        self._ranges: Batches[Partition, Range | KafleetError] = Batches(leaders.ranges, fresh_seconds)
+        self._young: Batches[Aged, int | KafleetError] = Batches(leaders.young_from, fresh_seconds)
 
     async def observe(
         self, inputs: Mapping[str, Iterable[Partition]], others: Iterable[Partition] = (), *, anew: bool
@@ -79,6 +81,18 @@ class Groups:
             self._readings.get(wishes, anew=anew), self._ranges.get(partitions, anew=anew)
         )
         return {wish[0]: _state(wish, readings[wish], ranges) for wish in wishes}, Ends(ranges)
+
+    async def young_from(self, ages: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Return the first offset not older than an age in milliseconds, -1 if all are older.
+
+        A partition whose leader does not tell is left out.
+        """
+        found = await self._young.get(list(ages.items()))
+        return {
+            partition: offset
+            for (partition, _), offset in found.items()
+            if not isinstance(offset, KafleetError)
+        }
 
     async def members(self, group: str) -> dict[str, tuple[Partition, ...]]:
         """Return a group's members by id, with the partitions that each holds; raises if it cannot."""

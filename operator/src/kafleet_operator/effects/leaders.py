@@ -1,10 +1,13 @@
-"""Questions to partition leaders: where each partition begins and ends."""
+"""Questions to partition leaders: where each partition begins and ends, and where its young records do."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kafleet_operator.effects.coordinators import by_topic
 from kafleet_operator.effects.nodes import SEARCHES, Moved
@@ -23,7 +26,10 @@ NO_REPLICA: Final = -1
 METADATA_VERSION: Final = 9
 LIST_OFFSETS_VERSION: Final = 9
 
+Answer = TypeVar("Answer")
 Range = tuple[int, int]  # the first offset and the next one
+Aged = tuple["Partition", int]  # and an age in milliseconds
+AskAt = Callable[[int, list["Partition"]], Awaitable[dict["Partition", Answer | KafleetError]]]
 
 
 class Leaders:
@@ -35,7 +41,27 @@ class Leaders:
 
     async def ranges(self, partitions: Collection[Partition]) -> dict[Partition, Range | KafleetError]:
         """Return where each partition begins and ends, or why that is not known; NotFound if it is absent."""
-        answers: dict[Partition, Range | KafleetError] = {}
+        return await self._ask_each(partitions, self._ranges_at)
+
+    async def young_from(self, aged: Collection[Aged]) -> dict[Aged, int | KafleetError]:
+        """Return the first offset of each partition that is not older than its age, -1 if all are."""
+        by_age: dict[int, list[Partition]] = defaultdict(list)
+        for partition, age in aged:
+            by_age[age].append(partition)
+        now = int(time.time() * 1000)
+
+        async def ask(age: int, partitions: list[Partition]) -> dict[Aged, int | KafleetError]:
+            found = await self._ask_each(partitions, partial(self._offsets, timestamp=now - age))
+            return {(partition, age): offset for partition, offset in found.items()}
+
+        told = await asyncio.gather(*(ask(*each) for each in by_age.items()))
+        return {key: offset for answers in told for key, offset in answers.items()}
+
+    async def _ask_each(
+        self, partitions: Collection[Partition], ask_at: AskAt[Answer]
+    ) -> dict[Partition, Answer | KafleetError]:
+        """Ask each leader for its partitions; whoever does not lead any more is looked for once."""
+        answers: dict[Partition, Answer | KafleetError] = {}
         missing = list(partitions)
         for delay in SEARCHES:
             await asyncio.sleep(delay)
@@ -44,37 +70,44 @@ class Leaders:
             for partition in missing:
                 if partition in self._known:
                     places[self._known[partition]].append(partition)
-            for told in await asyncio.gather(*(self._ranges_at(*place) for place in places.items())):
+            for told in await asyncio.gather(*(self._ask_one(*place, ask_at) for place in places.items())):
                 answers |= told
             missing = [partition for partition in missing if isinstance(answers[partition], Moved)]
             if not missing:
                 break
         return answers
 
-    async def _ranges_at(
-        self, node: int, partitions: list[Partition]
-    ) -> dict[Partition, Range | KafleetError]:
-        answers: dict[Partition, Range | KafleetError] = {}
+    async def _ask_one(
+        self, node: int, partitions: list[Partition], ask_at: AskAt[Answer]
+    ) -> dict[Partition, Answer | KafleetError]:
         try:
-            begins, ends = await asyncio.gather(
-                self._offsets(node, partitions, EARLIEST), self._offsets(node, partitions, LATEST)
-            )
+            answers = await ask_at(node, partitions)
         except KafleetError as error:
             self._forget(partitions)
             return dict.fromkeys(partitions, error)
+        self._forget(
+            partition for partition, answer in answers.items() if isinstance(answer, (Moved, NotFound))
+        )
+        return answers
+
+    async def _ranges_at(
+        self, node: int, partitions: list[Partition]
+    ) -> dict[Partition, Range | KafleetError]:
+        begins, ends = await asyncio.gather(
+            self._offsets(node, partitions, timestamp=EARLIEST),
+            self._offsets(node, partitions, timestamp=LATEST),
+        )
+        answers: dict[Partition, Range | KafleetError] = {}
         for partition in partitions:
             begin, end = begins[partition], ends[partition]
             if isinstance(begin, KafleetError):
                 answers[partition] = begin
             else:
                 answers[partition] = end if isinstance(end, KafleetError) else (begin, end)
-        self._forget(
-            partition for partition, answer in answers.items() if isinstance(answer, (Moved, NotFound))
-        )
         return answers
 
     async def _offsets(
-        self, node: int, partitions: list[Partition], timestamp: int
+        self, node: int, partitions: list[Partition], *, timestamp: int
     ) -> dict[Partition, int | KafleetError]:
         topic_class = ListOffsetsRequest.ListOffsetsTopic
         request = ListOffsetsRequest(

@@ -9,8 +9,9 @@ from kafleet_operator.effects.groups import Ends
 from kafleet_operator.effects.views import OWNED, PODS
 from kafleet_operator.errors import KafleetError
 from kafleet_operator.planning.claims import claims_of_others
-from kafleet_operator.planning.observations import Observed, TopicState, Unknown
+from kafleet_operator.planning.observations import GroupState, Observed, TopicState, Unknown
 from kafleet_operator.planning.references import references_of
+from kafleet_operator.planning.workloads import position_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
     from kafleet_operator.effects.references import References
     from kafleet_operator.effects.views import View
     from kafleet_operator.planning.fleets import Fleet, Json, Owner
-    from kafleet_operator.planning.observations import GroupState
 
 TopicStates = dict[str, TopicState | None]
-GroupStates = dict[str, "GroupState | Unknown"]
+GroupStates = dict[str, GroupState | Unknown]
 Inputs = dict[str, list[str]]  # topics by the group that consumes them
 
 
@@ -63,6 +63,7 @@ class Observer:
             foreign=foreign,
             references=references,
             claims=self.claims_of_others(body, fleet),
+            young_from=await _read_ages(kafka, fleet, topics, groups),
         )
 
     async def observe_remains(
@@ -129,6 +130,23 @@ async def _read_groups(
     # Of the rest one partition each, which tells whether the topic is still there.
     others += [partition for topic in topics.values() for partition in _partitions(topic)[:1]]
     return await kafka.groups.observe(consumed, others, anew=anew)
+
+
+async def _read_ages(
+    kafka: Kafka, fleet: Fleet, topics: TopicStates | Unknown, groups: GroupStates
+) -> dict[Partition, int]:
+    """Return where the records begin that have not used half of their retention, if older ones may wait."""
+    if isinstance(topics, Unknown):
+        return {}
+    ends, ages = {}, {}
+    for lane in fleet.lanes:
+        group = groups[lane.group]
+        for each in group.partitions if isinstance(group, GroupState) else ():
+            topic, partition = topics[each.topic], (each.topic, each.partition)
+            if topic and topic.retention_ms > 0 and each.end > position_of(each, lane):
+                ends[partition], ages[partition] = each.end, topic.retention_ms // 2
+    found = await kafka.groups.young_from(ages) if ages else {}
+    return {partition: ends[partition] if offset < 0 else offset for partition, offset in found.items()}
 
 
 def _records_in(names: set[str], topics: TopicStates | Unknown, ends: Ends) -> dict[str, int | Unknown]:

@@ -226,6 +226,7 @@ def _state(topic: Any, config: Any) -> TopicState:  # noqa: ANN401 - confluent-k
         overrides={entry.name: entry.value for entry in config.values() if entry.source == own},
         max_message_bytes=int(config["max.message.bytes"].value),
         cleanup_policy=config["cleanup.policy"].value,
+        retention_ms=int(config["retention.ms"].value),
     )
 
 

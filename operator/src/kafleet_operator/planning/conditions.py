@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kafleet_operator.planning import names
 from kafleet_operator.planning.observations import GroupState, Unknown
-from kafleet_operator.planning.workloads import lag_of, workload_of
+from kafleet_operator.planning.workloads import lag_of, position_of, workload_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,11 +101,29 @@ def progressing(fleet: Fleet, observed: Observed) -> Condition:
         group = observed.groups.get(lane.group)
         if isinstance(group, Unknown):
             return _unknown("Progressing", group)
+        if group and (topics := _aging(group, lane, observed)):
+            message = (
+                f"records of {', '.join(map(repr, topics))} that lane {lane.name!r} has still to settle have "
+                "used half of their retention; raise retention.ms, or see why they wait"
+            )
+            return Condition("Progressing", "False", "RetentionRisk", message)
         if group and lag_of(group, lane) and not group.has_members:
             reason = "Suspended" if fleet.is_suspended else "RollingOut"
             message = f"records wait in lane {lane.name!r}, and group {lane.group!r} has no member"
             return Condition("Progressing", "False", reason, message)
     return Condition("Progressing", "True", "AllReady", "no record waits without an agent to take it")
+
+
+def _aging(group: GroupState, lane: Lane, observed: Observed) -> list[str]:
+    """Return the topics whose oldest unsettled record has used half of the retention."""
+    young_from = observed.young_from
+    return sorted(
+        {
+            each.topic
+            for each in group.partitions
+            if position_of(each, lane) < min(each.end, young_from.get((each.topic, each.partition), 0))
+        }
+    )
 
 
 def _lane_ready(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) -> Condition | None:

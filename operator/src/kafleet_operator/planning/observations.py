@@ -27,8 +27,8 @@ class Unknown:
 class TopicState:
     """An existing topic.
 
-    `overrides` are only the topic's own dynamic overrides, not inherited values; `max_message_bytes` and
-    `cleanup_policy` are the values in force, inherited or not.
+    `overrides` are only the topic's own dynamic overrides, not inherited values; the last three are values in
+    force, inherited or not. `retention_ms` -1 means for ever.
     """
 
     name: str
@@ -38,6 +38,7 @@ class TopicState:
     overrides: Mapping[str, str] = field(default_factory=dict)
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     cleanup_policy: str = "delete"
+    retention_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class Observed:
     * `foreign`: names that objects of other owners hold, with who holds them, by (kind, name).
     * `references`: content of each ConfigMap and Secret that is referred to, by (kind, name); None means it
       does not exist.
+    * `young_from`: by (topic, partition), the first offset whose record has not used half of the topic's
+      retention; only of partitions that have a record waiting, and where that could be told.
     * `claims`: topics that other living resources claim, with the owner in words, by topic name.
     """
 
@@ -96,3 +99,4 @@ class Observed:
     foreign: Mapping[tuple[str, str], str] = field(default_factory=dict)
     references: Mapping[tuple[str, str], Content | Unknown | None] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
+    young_from: Mapping[tuple[str, int], int] = field(default_factory=dict)
