@@ -132,6 +132,30 @@ def test_records_that_nobody_takes() -> None:
     assert condition(report(groups={GROUP: group(4)}), "Progressing") == ("True", "AllReady")
 
 
+@pytest.mark.parametrize(
+    ("young_from", "verdict"),
+    [
+        (5, ("False", "RetentionRisk")),  # the record at the committed offset 4 is older than that
+        (99, ("False", "RetentionRisk")),
+        (4, ("True", "AllReady")),
+        (None, ("True", "AllReady")),
+    ],
+)
+def test_records_that_retention_may_take(young_from: int | None, verdict: tuple[str, str]) -> None:
+    """The oldest unsettled record decides; where its age is not known, nothing is said."""
+    young = {} if young_from is None else {(TASKS.name, 0): young_from}
+    status = report(groups={GROUP: group(4)}, young_from=young)
+
+    assert condition(status, "Progressing") == verdict
+
+
+def test_settled_records_may_grow_old() -> None:
+    """Everything is settled: nothing can be lost."""
+    status = report(groups={GROUP: group(10)}, young_from={(TASKS.name, 0): 10})
+
+    assert condition(status, "Progressing") == ("True", "AllReady")
+
+
 def test_objects_that_could_not_be_applied() -> None:
     """The failure is named; topics are not blamed for it."""
     failure = Failure("Deployment 'triage-workers'", "NotAuthorized", "forbidden")
