@@ -52,10 +52,10 @@ REASONS = {
         "kubectl annotate agentgroup triage kafleet.dev/adopt=true",
     ),
     "RetentionRisk": Reason(
-        "The oldest record that waits has used half of the retention of its topic; Kafka deletes it when all is "
-        "used",
-        "Raise `retention.ms` in the topic's `config`, and see why work waits: too few agents, a key that fails "
-        "again and again, or a fleet that is suspended",
+        "The oldest record that waits has used half of the retention of its topic; Kafka deletes it when all "
+        "is used",
+        "Raise `retention.ms` in the topic's `config`, and see why work waits: too few agents, a key that "
+        "fails again and again, or a fleet that is suspended",
         "kubectl describe agentgroup triage",
     ),
     "TopicLost": Reason(
