@@ -240,6 +240,19 @@ def test_crds_are_the_generated_ones_kept_on_uninstall(helm: Helm) -> None:
     assert rendered == generated
 
 
+def test_chart_lists_the_kinds_it_brings() -> None:
+    """For chart registries, which read it from the annotations."""
+    listed = yaml.safe_load(
+        yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]["artifacthub.io/crds"]
+    )
+    crds = [yaml.safe_load(path.read_text()) for path in sorted((REPOSITORY / "crds").glob("*.yaml"))]
+
+    assert [(each["kind"], each["version"], each["name"]) for each in listed] == [
+        (crd["spec"]["names"]["kind"], crd["spec"]["versions"][0]["name"], crd["metadata"]["name"])
+        for crd in crds
+    ]
+
+
 def test_crds_can_be_left_out(helm: Helm) -> None:
     rendered = helm.template(REQUIRED | {"crds": {"install": False}})
 

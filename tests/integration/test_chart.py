@@ -228,6 +228,26 @@ def test_rights_end_at_the_named_namespaces(cluster: Cluster) -> None:
         assert not cluster.may(ACCOUNT, verb, resource, namespace="sales", **more)
 
 
+def test_chart_installs_with_rights_in_namespaces_only(cluster: Cluster) -> None:
+    """Once somebody else has brought the definitions."""
+    cluster.install()
+    for namespace in (SYSTEM, "support"):
+        cluster.kubectl(
+            *("create", "rolebinding", "tenant", f"--namespace={namespace}"),
+            *("--clusterrole=cluster-admin", "--user=tenant"),
+        )
+    switches = ("crds.install=false", "rbac.aggregateRoles=false", "watch.namespaces={support}")
+
+    for _ in ("install", "upgrade"):
+        cluster.helm(
+            *("upgrade", "--install", "tenant", CHART, "--namespace", SYSTEM, "--kube-as-user=tenant"),
+            *(f"--set={switch}" for switch in switches),
+            *("--values", "-"),
+            given=cluster.values,
+        )
+    cluster.helm("uninstall", "tenant", "--namespace", SYSTEM, "--kube-as-user=tenant")
+
+
 def test_watching_everything_gives_no_secrets_but_where_it_is_told_to(cluster: Cluster) -> None:
     cluster.install(rbac={"secretNamespaces": ["support"]})
 

@@ -88,7 +88,8 @@ def test_fleets_outlive_the_release_and_wait_for_the_next_to_clean_up(cluster: C
     cluster.kubectl("delete", "agentgroup", "waiting", HERE, "--wait=false")
 
     assert fleet_of(cluster, "kept") == kept
-    assert cluster.read("agentgroup", "waiting", HERE)["metadata"]["deletionTimestamp"]
+    (finding,) = (each.text for each in commands("kubectl") if "deletionTimestamp" in each.text)
+    assert cluster.run(*shlex.split(finding)) == "support/waiting\n"
     cluster.install()
     with serving(cluster):
         cluster.kubectl("wait", "agentgroup/waiting", "--for=delete", HERE, "--timeout=60s")
