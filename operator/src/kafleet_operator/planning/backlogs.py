@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kafleet_operator.planning.fleets import Lane
-    from kafleet_operator.planning.observations import GroupState, PartitionState
+    from kafleet_operator.planning.observations import GroupState
 
 Mark = tuple[float, int]  # when a partition's end was first seen at an offset (seconds), and that offset
 Marks = tuple[Mark, ...]  # oldest first
@@ -39,27 +39,26 @@ class Backlog:
 
 def backlog_of(group: GroupState, lane: Lane, before: Backlog | None, now: float) -> Backlog:
     """Return what waits now; `before` is the last one known of this lane."""
-    known = before.marks if before else {}
-    marks = {
-        (partition.topic, partition.partition): _marks(
-            known.get((partition.topic, partition.partition), ()), partition, lane, now
-        )
-        for partition in group.partitions
-        if partition.end > position_of(partition, lane)
-    }
-    written = sum(partition.end for partition in group.partitions)
+    known, marks, written = before.marks if before else {}, dict[tuple[str, int], Marks](), 0
+    for each in group.partitions:
+        written += each.end
+        position = position_of(each, lane)
+        if each.end > position:
+            key = (each.topic, each.partition)
+            marks[key] = _marks(known.get(key, ()), position, each.end, now)
     return Backlog(now, written, lag_of(group, lane), marks)
 
 
-def _marks(known: Marks, partition: PartitionState, lane: Lane, now: float) -> Marks:
+def _marks(known: Marks, position: int, end: int, now: float) -> Marks:
     """Return the marks between the oldest unsettled record and the end.
 
     The first one says when the oldest was there at the latest. A mark beyond the end is of a topic that was
     made again.
     """
-    position = position_of(partition, lane)
-    marks = tuple(mark for mark in known if position < mark[1] <= partition.end)
-    if not marks or marks[-1][1] < partition.end:
-        marks = (*marks, (now, partition.end))
+    if known and known[0][1] > position and known[-1][1] == end:
+        return known
+    marks = tuple(mark for mark in known if position < mark[1] <= end)
+    if not marks or marks[-1][1] < end:
+        marks = (*marks, (now, end))
     # Every second one less: what is lost is precision, in proportion to the age.
     return marks if len(marks) <= MOST_MARKS else (*marks[:-1:2], marks[-1])
