@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kafleet.metrics import Metrics
+from kafleet.metrics import OUTCOMES, REBALANCES, Metrics
 from kafleet_operator.api.conditions import CONDITIONS, REASONS
 from kafleet_operator.metrics import REGISTRY
 from kafleet_operator.settings import VARIABLES
@@ -56,6 +56,8 @@ def metrics_page() -> str:
         "Served at `/metrics` on each agent's HTTP port. The chart's PodMonitor adds `kind`, `resource` and "
         "`lane`, beside `namespace` and `pod`.",
         _metrics_table(Metrics().registry),
+        f"`outcome` of an attempt is {_listed(OUTCOMES)}, of a commit `acknowledged` or `failed`; `event` is "
+        f"{_listed(REBALANCES)}; `reason` is the one in a dead letter's headers.",
     )
 
 
@@ -126,6 +128,10 @@ def _page(title: str, *parts: str) -> str:
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(f"`{word}`" for word in words[:-1]) + f" or `{words[-1]}`"
 
 
 def _code(default: str) -> str:

@@ -180,7 +180,9 @@ def _backlogs(known: list[tuple[Key, _Seen]], now: float) -> Iterator[Metric]:
     )
     dead = _gauge("dead_letter_records", "Records that lie in a lane's dead-letter topic")
     written = _counter("written_records", "Records that a lane's inbox ever had, by its end offsets")
-    settled = _counter("settled_records", "Records of a lane's inbox that are settled, by committed offsets")
+    settled = _counter(
+        "settled_records", "Records of a lane's inbox that are settled, by what its group committed"
+    )
     for key, seen in known:
         for name, backlog in seen.backlogs.items():
             if backlog.at != seen.at:
