@@ -106,7 +106,7 @@ def test_counters_follow_the_records() -> None:
 
 
 def test_names_follow_the_rules_and_everything_is_explained() -> None:
-    page = (DOCS / "agents.md").read_text()
+    page = (DOCS / "reference" / "metrics.md").read_text()
     for family in Metrics().registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         assert re.fullmatch(r"kafleet_[a-z_]+", name)
