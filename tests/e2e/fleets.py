@@ -110,6 +110,18 @@ class Fleet:
             }
         )
 
+    def apply_secret(self, name: str, **data: str) -> None:
+        self.apply_object(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+        )
+
+    def allow_secrets(self) -> None:
+        """Let the operator read the namespace's Secrets."""
+        self.kubectl(
+            *("create", "rolebinding", "kafleet-secrets", f"--clusterrole={SYSTEM}:{RELEASE}:secrets"),
+            f"--serviceaccount={SYSTEM}:{RELEASE}",
+        )
+
     def apply_object(self, body: Json) -> None:
         self.kubectl("apply", "-f", "-", given=json.dumps(body))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from e2e.fleets import AGENT, merged
 from e2e.images import tag
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from e2e.topics import Topics
 
 DAY, WEEK = "86400000", "604800000"
+WORD: Final[Json] = {"name": "WORD", "valueFrom": {"secretKeyRef": {"name": "account", "key": "word"}}}
+OVERLAY: Final[Json] = {"spec": {"nodeSelector": {"kubernetes.io/os": "linux"}}}
 
 
 def test_edits_reach_the_agents_one_after_the_other_while_they_work(
     fleet: Fleet, images: dict[str, str]
 ) -> None:
+    fleet.allow_secrets()
     fleet.apply(replicas=1, think_seconds=0.1)
     fleet.wait_ready()
     seen: Json = {"code": 1, "config": None, "env": None}
@@ -35,12 +38,19 @@ def test_edits_reach_the_agents_one_after_the_other_while_they_work(
         edit(fleet, lambda: fleet.edit(agent(config={"word": "configured"})))
         assert fleet.seen_now() == [seen := {**seen, "config": "configured"}]
 
-        edit(fleet, lambda: fleet.edit(agent(env=[{"name": "WORD", "value": "set"}])))
+        fleet.apply_secret("account", word="set")
+        edit(fleet, lambda: fleet.edit(agent(env=[WORD])))
         assert fleet.seen_now() == [seen := {**seen, "env": "set"}]
 
-        edit(fleet, lambda: fleet.edit(agent(image=other_image)))
+        edit(fleet, lambda: fleet.apply_secret("account", word="rotated"))
+        assert fleet.seen_now() == [seen := {**seen, "env": "rotated"}]
+
+        edit(fleet, lambda: fleet.edit(agent(image=other_image, podTemplate=OVERLAY)))
         assert fleet.seen_now() == [seen]
-        assert images_of(fleet) == {other_image}
+        assert {container["image"] for pod in fleet.pods() for container in pod["spec"]["containers"]} == {
+            other_image
+        }
+        assert [pod["spec"]["nodeSelector"] for pod in fleet.pods()] == [OVERLAY["spec"]["nodeSelector"]]
 
         failing = fleet.sent_per_key + 4
         fleet.given_up.add(failing)
@@ -92,10 +102,6 @@ def edit(fleet: Fleet, make: Callable[[], None]) -> None:
 
 def agent(**fields: object) -> Json:
     return {"workers": {"agent": fields}}
-
-
-def images_of(fleet: Fleet) -> set[str]:
-    return {container["image"] for pod in fleet.pods() for container in pod["spec"]["containers"]}
 
 
 def attempts_of(fleet: Fleet, number: int) -> set[str]:

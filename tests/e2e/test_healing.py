@@ -18,6 +18,8 @@ DAMAGE: Final[dict[str, Json]] = {
     "Deployment": {"spec": {"replicas": 0, "template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
     "ConfigMap": {"data": {"lane.json": "{}"}},
     "ServiceAccount": {"automountServiceAccountToken": True},
+    "PodDisruptionBudget": {"spec": {"maxUnavailable": 0}},
+    "NetworkPolicy": {"spec": {"ingress": []}},
 }
 THINK_LONGER: Final[Json] = {"workers": {"agent": {"config": {"thinkSeconds": 0.2}}}}
 
