@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from demo import manual
 from demo.broker import Broker, Shares, answers_of, held_by, lag_of, places_of, task
 from demo.checking import Place, Verdict, check
-from demo.cluster import RELEASE, SYSTEM, Cluster, bring_up, load_images, local
+from demo.cluster import RELEASE, SYSTEM, Cluster, Json, bring_up, load_images, local
 from demo.errors import Failed
-from demo.telling import Story, WorkTable, short
+from demo.telling import Story, WorkTable, recovery_told, short
 from demo.waiting import until
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Demo:
         with self.story.step(f"kubectl scale ag/triage --replicas={MANY}", "3 to 10 s"):
             self.story.say(self.cluster.kubectl("scale", "ag/triage", f"--replicas={MANY}"))
             self.follow(table, f"{MANY} agents to share the work", lambda now: shared_by(now) == MANY)
-        with self.story.step("One agent killed with SIGKILL in mid-work", "10 to 20 s"):
+        with self.story.step("One agent killed with SIGKILL in mid-work", "5 to 20 s"):
             self.follow(table, "half of the work", lambda now: lag_of(now) < 0.6 * total)
             self.kill(table)
         with self.story.step("The rest of the work", "30 s"):
@@ -103,6 +103,7 @@ class Demo:
         held = held_by(before)
         victim = max(filter(None, held), key=lambda pod: sum(before[each].lag for each in held[pod]))
         member = next(share.member for share in before.values() if share.pod == victim)
+        recoveries = self.recoveries().get("count", 0)
         killed_at = time.monotonic()
         self.cluster.kill("default", victim, "agent")
         # The dead commit nothing more: these are the offsets its partitions resume from.
@@ -133,6 +134,8 @@ class Demo:
             self.story.say(
                 f"partition {partition:>2}: from offset {share.committed} ({share.lag} left) {heir}"
             )
+        self.wait("the operator to tell of it", lambda: self.recoveries().get("count", 0) > recoveries)
+        self.story.say(recovery_told(self.recoveries()["last"]))
 
     def compare(self, run: Run) -> Verdict:
         """Compare the results with the same computation made here; raise Failed if they differ."""
@@ -164,6 +167,12 @@ class Demo:
 
     def wait(self, what: str, is_so: Callable[[], bool]) -> None:
         until(what, is_so, READY_SECONDS, look=LOOK_AT_FLEET, tell=self.story.say)
+
+    def recoveries(self) -> Json:
+        """Return what the fleet's status tells of dead agents."""
+        (lane,) = self.cluster.read("ag", "triage", "-n", "default")["status"]["lanes"]
+        told: Json = lane.get("recoveries", {})
+        return told
 
     def agents(self) -> int:
         return shared_by(self.broker.shares(GROUP, TASKS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from demo.broker import Share, held_by, lag_of
-from demo.telling import holders, spans
+from demo.telling import holders, recovery_told, spans
 
 SHARES = {
     0: Share(3, 10, "m1", "triage-workers-7d5-aaaaa"),
@@ -28,3 +28,17 @@ def test_holders_name_each_agent_and_what_nobody_holds() -> None:
 def test_partitions_and_lag_are_added_up() -> None:
     assert held_by(SHARES)["triage-workers-7d5-aaaaa"] == [0, 1]
     assert lag_of(SHARES) == 13
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ({"seconds": 1.4}, "others held its partitions 1.4 s after its end"),
+        ({}, "nobody has its partitions yet"),
+    ],
+)
+def test_a_recovery_names_who_died_and_how_soon_others_went_on(seconds: dict[str, float], told: str) -> None:
+    assert recovery_told({"agent": "triage-workers-x", "reason": "Crashed", **seconds}) == (
+        f"the operator removed triage-workers-x (Crashed) from the group: {told}; "
+        "Kafka alone would have waited 45 s"
+    )
