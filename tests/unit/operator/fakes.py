@@ -190,11 +190,13 @@ def _path(body: Json) -> str:
 class FakeKafka:
     """A Kafka, as `effects.kafka.Kafka`: it is its own topics and groups.
 
-    Reads take `seconds`; `looks` notes when each began, `at_once` how many went on at the same time at most.
+    `members` are in every group. Reads take `seconds`; `looks` notes when each began, `at_once` how many went
+    on at the same time at most.
     """
 
     def __init__(self) -> None:
         self.states: dict[str, TopicState] = {}
+        self.members: list[str] = []
         self.is_down = False
         self.defect: Exception | None = None
         self.seconds = 0.0
@@ -250,8 +252,14 @@ class _FakeGroups:
     def __init__(self, kafka: FakeKafka) -> None:
         self._kafka = kafka
 
+    async def members(self, _group: str) -> dict[str, tuple[Partition, ...]]:
+        return dict.fromkeys(self._kafka.members, ())
+
+    async def remove(self, _group: str, member_id: str) -> None:
+        self._kafka.members.remove(member_id)
+
     async def observe(
-        self, inputs: Mapping[str, Iterable[Partition]], others: Iterable[Partition], *, anew: bool
+        self, inputs: Mapping[str, Iterable[Partition]], others: Iterable[Partition] = (), *, anew: bool
     ) -> tuple[dict[str, GroupState], Ends]:
         del anew
         await self._kafka.look()
