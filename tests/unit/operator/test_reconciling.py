@@ -3,69 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from structlog.testing import capture_logs
-from unit.operator.fakes import FakeApi, FakeKafka, agent_group
-from virtual import run, until
+from unit.operator.fakes import FakeKafka, agent_group
+from unit.operator.scenes import Scene, play
+from virtual import until
 
 from kafleet_operator.errors import ApiUnavailable, NotAuthorized
-from kafleet_operator.reconciling import PARALLEL, Reconciler
-from kafleet_operator.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from kafleet_operator.planning.connections import Connection
-
-SETTINGS = Settings(
-    bootstrap_servers="kafka:9092", agent_image="agent:1", observe_seconds=5, resync_seconds=300
-)
-
-
-POD = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {
-        "name": "triage-workers-x",
-        "namespace": "support",
-        "labels": {
-            "app.kubernetes.io/managed-by": "kafleet",
-            "kafleet.dev/kind": "AgentGroup",
-            "kafleet.dev/resource": "triage",
-            "kafleet.dev/lane": "workers",
-        },
-    },
-}
-
-
-class Scene:
-    """A reconciler between its two servers."""
-
-    def __init__(self) -> None:
-        self.api = FakeApi()
-        self.kafka = FakeKafka()
-        api: Any = self.api
-
-        async def connect(_connection: Connection) -> Any:  # noqa: ANN401 - it stands for a Kafka
-            return self.kafka
-
-        self.reconciler = Reconciler(SETTINGS, api, connect)
-        self.api.watch = self.reconciler.saw
-
-
-def play(story: Callable[[Scene], Awaitable[None]]) -> None:
-    """Run a story in virtual time, and let go of everything after it."""
-
-    async def perform() -> None:
-        scene = Scene()
-        await story(scene)
-        await scene.reconciler.stop()
-
-    with capture_logs():
-        run(perform())
+from kafleet_operator.reconciling import PARALLEL
 
 
 def test_a_resource_is_served_as_soon_as_it_is_seen() -> None:
@@ -389,35 +334,5 @@ def test_a_fleet_that_deletes_its_topics_holds_the_resource_until_it_is_done() -
 
         assert scene.kafka.states == {}
         assert scene.api.find("AgentGroup", "triage") is None
-
-    play(story)
-
-
-def test_a_dead_agent_is_removed_while_a_reconcile_is_slow_and_told_once() -> None:
-    """The pod's event is enough; the status has it as soon as it can be written, and one Event."""
-
-    async def story(scene: Scene) -> None:
-        await scene.reconciler.start()
-        scene.api.put(agent_group())
-        await until(10)
-        scene.kafka.members = ["dead", "alive"]
-        scene.kafka.seconds = 20
-        scene.api.put(agent_group(suspend=False, deletionPolicy="Retain"))
-        await until(16)
-        said = {"version": 1, "group": "support.triage.workers", "member": "dead", "error": None}
-        ended = {"exitCode": 137, "finishedAt": "2026-11-23T09:00:00Z", "message": json.dumps(said)}
-        status = {"containerStatuses": [{"name": "agent", "state": {"terminated": ended}}]}
-        scene.api.put({**POD, "status": status})
-        await until(16.1)
-
-        assert scene.kafka.members == ["alive"]
-        scene.kafka.seconds = 0
-        scene.api.requests.clear()
-        await until(120)
-        body = scene.api.find("AgentGroup", "triage")
-        assert body
-        assert body["status"]["lanes"][0]["recoveries"]["last"]["agent"] == "triage-workers-x"
-        assert body["status"]["recoveries"] == 1
-        assert scene.api.requests.count("POST events") == 1
 
     play(story)
