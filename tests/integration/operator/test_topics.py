@@ -114,6 +114,52 @@ def test_what_kafka_refuses_is_said_in_its_words_and_stops_nothing_else(
     assert operator.is_healthy()
 
 
+def test_what_was_edited_while_nobody_looked_is_carried_out(operator: Operator, namespace: Namespace) -> None:
+    """Nothing is remembered of what was set before: removed overrides are reset, growth is allowed."""
+    before = {"partitions": 4, "config": {"retention.ms": "3600000", "segment.ms": "3600000"}}
+    namespace.apply(agent_group("triage", namespace.name, {"tasks": before}))
+    namespace.await_condition("triage", "TopicsReady", "True")
+    operator.kill()
+    after = {"partitions": 6, "onGrowth": "Reorder", "config": {"retention.ms": "7200000"}}
+    namespace.apply(agent_group("triage", namespace.name, {"tasks": after}))
+    topic = f"{namespace.name}.triage.tasks"
+    namespace.override(topic, {"flush.ms": "7", "leader.replication.throttled.replicas": "*"})
+    operator.start()
+
+    kept = {"retention.ms": "7200000", "leader.replication.throttled.replicas": "*"}
+    eventually(lambda: namespace.overrides(topic) == kept)
+    eventually(lambda: len(namespace.topics()[topic].partitions) == 6)
+    namespace.await_condition("triage", "TopicsReady", "True")
+    lines = [line for line in operator.log() if "grow topic" in str(line.get("notes"))]
+    assert len(lines) == 1
+
+
+def test_a_topic_of_somebody_else_is_looked_at_and_left_alone(
+    operator: Operator, namespace: Namespace
+) -> None:
+    """Too few partitions and too small records are said; nothing of it is changed, not even by deletion."""
+    inbox, dead = f"{namespace.name}.inbox", f"{namespace.name}.dead"
+    for name in (inbox, dead):
+        namespace.create_topic(name, 1)
+    namespace.override(inbox, {"segment.ms": "7777777"})
+    foreign = {
+        "tasks": {"topic": inbox, "managed": False},
+        "deadLetters": {"topic": dead, "managed": False},
+        "deletionPolicy": "Delete",
+    }
+    namespace.apply(agent_group("triage", namespace.name, foreign))
+    message = namespace.await_condition("triage", "Accepted", "False", "InvalidSpec")
+    assert "1 partitions; 1 run, set replicas: 1" in message
+    assert "let its owner set max.message.bytes=" in message
+    deployment = namespace.await_deployment("triage-workers")
+    assert deployment["spec"]["replicas"] == 1
+    namespace.kubectl("delete", "agentgroup/triage", "--timeout=60s")
+
+    assert set(namespace.topics()) == {inbox, dead}
+    assert (namespace.overrides(inbox), namespace.overrides(dead)) == ({"segment.ms": "7777777"}, {})
+    assert operator.is_healthy()
+
+
 def test_nothing_is_lost_of_a_topic_that_is_made_again_under_working_agents(
     operator: Operator, namespace: Namespace, broker: Broker, tmp_path: Path
 ) -> None:

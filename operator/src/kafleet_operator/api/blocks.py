@@ -131,7 +131,11 @@ ObjectName = Annotated[
     ),
 ]
 DataKey = Annotated[
-    str, Text("[-._a-zA-Z0-9]+", "not a key; write it in letters, digits, dashes, dots and underscores")
+    str,
+    Text(
+        r"\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*",
+        "not a key; write it in letters, digits, dashes, dots and underscores",
+    ),
 ]
 _PATH = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 _PART = "[a-z0-9]+([._-]+[a-z0-9]+)*"

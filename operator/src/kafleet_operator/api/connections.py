@@ -6,13 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from kafleet_operator.api.blocks import Block, ObjectName, rule, rules
+from kafleet_operator.api.blocks import Block, DataKey, ObjectName, Text, rule, rules
 
-SecretKeyName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")
-]
 # Nobody needs a line break in these, and some formats that they end up in give it a meaning.
-Line = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\r\n]+$")]
+Line = Annotated[str, Text(r"[^\r\n]+", "neither empty nor more than one line; write it in one", 1024)]
+_PORT = "([1-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_BROKER = rf"[^\s,:]+:{_PORT}"
 
 USER_MISSING = "scram-sha-512 and plain need username and password; set both"
 USER_UNUSED = "username and password go with type scram-sha-512 or plain only; set that type, or remove them"
@@ -29,32 +28,27 @@ class SecretKeySpec(Block):
     """One key of a Secret of the same namespace."""
 
     secret: ObjectName = Field(description="Name of the Secret")
-    key: SecretKeyName = Field(description="Key in the Secret")
+    key: DataKey = Field(description="Key in the Secret")
 
 
 class CertificateAndKeySpec(Block):
     """A client certificate with its private key, as cert-manager and kubernetes.io/tls Secrets have them."""
 
     secret: ObjectName = Field(description="Name of the Secret")
-    certificate: SecretKeyName = Field(default="tls.crt", description="Key of the certificate chain, PEM")
-    key: SecretKeyName = Field(
-        default="tls.key", description="Key of the private key, PEM without a passphrase"
-    )
+    certificate: DataKey = Field(default="tls.crt", description="Key of the certificate chain, PEM")
+    key: DataKey = Field(default="tls.key", description="Key of the private key, PEM without a passphrase")
 
 
 class OAuthBearerSpec(Block):
     """OAuth 2.0 client credentials; the token endpoint is an OpenID Connect provider's."""
 
-    token_endpoint_uri: str = Field(
-        max_length=2048, pattern=r"^https?://[^\s]+$", description="Where tokens are given out, as https://…"
-    )
+    token_endpoint_uri: Annotated[
+        str, Text(r"https?://\S+", "not an address; write it like https://id.example/token", 2048)
+    ] = Field(description="Where tokens are given out, as https://…")
     client_id: Line = Field(description="Who asks for a token")
     client_secret: SecretKeySpec = Field(description="What proves it, in a Secret of this namespace")
-    scope: str = Field(
-        default="",
-        max_length=1024,
-        pattern=r"^[^\r\n]*$",
-        description="Scope to ask for; empty for the provider's default",
+    scope: Annotated[str, Text(r"[^\r\n]*", "more than one line; write it in one", 1024)] = Field(
+        default="", description="Scope to ask for; empty for the provider's default"
     )
 
 
@@ -128,10 +122,11 @@ class ConnectionSpec(Block):
         json_schema_extra=rules(rule("self.authentication.type != 'mtls' || has(self.tls)", TLS_MISSING))
     )
 
-    bootstrap_servers: str = Field(
+    bootstrap_servers: Annotated[
+        str,
+        Text(rf"({_BROKER}(,{_BROKER})*)?", "not brokers; write host:port,host:port, like kafka:9092", 2048),
+    ] = Field(
         default="",
-        max_length=2048,
-        pattern=r"^([^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*)?$",
         description="Brokers to begin with, as host:port,host:port; empty for those of the installation",
     )
     authentication: AuthenticationSpec = Field(

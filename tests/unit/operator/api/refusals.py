@@ -84,8 +84,13 @@ TOPICS_AND_DELIVERY: dict[str, Refused] = {
     ),
     "brokers without a port": Refused(
         spec(connection={"bootstrapServers": "kafka"}),
-        "connection.bootstrapServers",
-        "spec.connection.bootstrapServers: string should match",
+        "not brokers; write host:port,host:port, like kafka:9092",
+        "spec.connection.bootstrapServers: not brokers; write host:port",
+    ),
+    "brokers at a port that cannot be": Refused(
+        spec(connection={"bootstrapServers": "kafka:9092,kafka:65536"}),
+        "not brokers; write host:port,host:port, like kafka:9092",
+        "spec.connection.bootstrapServers: not brokers; write host:port",
     ),
     "replicas in words": Refused(
         spec({"replicas": "three"}),

@@ -58,24 +58,24 @@ CONNECTIONS: dict[str, Refused] = {
                 }
             }
         ),
-        "oauthbearer.tokenEndpointUri",
-        "spec.connection.authentication.oauthbearer.tokenEndpointUri: string should match",
+        "not an address; write it like https://id.example/token",
+        "spec.connection.authentication.oauthbearer.tokenEndpointUri: not an address",
     ),
     "a key that leads out of its Secret": Refused(
         spec(connection={"tls": {"ca": {"secret": "s", "key": "../ca.crt"}}}),
-        "connection.tls.ca.key",
-        "spec.connection.tls.ca.key: string should match",
+        "not a key; write it in letters",
+        "spec.connection.tls.ca.key: not a key",
     ),
     "a key without a name": Refused(
         spec(connection={"tls": {"ca": {"secret": "s", "key": ".."}}}),
-        "connection.tls.ca.key",
-        "spec.connection.tls.ca.key: string should match",
+        "not a key; write it in letters",
+        "spec.connection.tls.ca.key: not a key",
     ),
     "a user of two lines": Refused(
         spec(
             connection={"authentication": {"type": "plain", **AUTHENTICATIONS["plain"], "username": "a\nb"}}
         ),
-        "connection.authentication.username",
-        "spec.connection.authentication.username: string should match",
+        "neither empty nor more than one line",
+        "spec.connection.authentication.username: neither empty",
     ),
 }
