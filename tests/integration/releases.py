@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from integration.servers import KUBECTL, PROJECT, Kubernetes, Process, eventually, free_ports, local_cluster
 
+from kafleet_operator.effects.views import OWNED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -24,6 +26,7 @@ SYSTEM = "kafleet-system"
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:{RELEASE}"
 CHART = PROJECT / "charts" / "kafleet"
 HERE = "--namespace=support"
+OWNED_KINDS = ",".join(".".join(filter(None, (type_.plural, type_.group))) for type_ in OWNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,5 @@ def await_condition(cluster: Cluster, name: str, kind: str, status: str, reason:
 
 def owned_by(cluster: Cluster, name: str) -> list[tuple[str, str, str]]:
     """Return kind, name and uid of what an AgentGroup owns."""
-    kinds = "serviceaccounts,configmaps,deployments.apps"
-    items = cluster.read(kinds, HERE, "--selector", f"kafleet.dev/resource={name}")["items"]
+    items = cluster.read(OWNED_KINDS, HERE, "--selector", f"kafleet.dev/resource={name}")["items"]
     return sorted((each["kind"], each["metadata"]["name"], each["metadata"]["uid"]) for each in items)

@@ -7,8 +7,20 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 from documents import commands
-from integration.releases import CHART, HERE, Cluster, Json, await_condition, group, owned_by, serving
+from integration.releases import (
+    CHART,
+    HERE,
+    OWNED_KINDS,
+    Cluster,
+    Json,
+    await_condition,
+    group,
+    owned_by,
+    serving,
+)
 from integration.servers import PROJECT, eventually
+
+from kafleet_operator.effects.views import OWNED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +28,7 @@ if TYPE_CHECKING:
 
 def fleet_of(cluster: Cluster, name: str) -> Json:
     """Return what an upgrade must not touch: identities, generations, specs."""
-    kinds = "agentgroups,serviceaccounts,configmaps,deployments.apps"
-    items = cluster.read(kinds, HERE)["items"]
+    items = cluster.read(f"agentgroups,{OWNED_KINDS}", HERE)["items"]
     return {
         f"{item['kind']} {item['metadata']['name']}": (
             item["metadata"]["uid"],
@@ -59,7 +70,7 @@ def test_upgrade_from_the_chart_before_leaves_fleets_alone(cluster: Cluster, tmp
     with serving(cluster):
         eventually(lambda: "Deployment" in {kind for kind, _, _ in owned_by(cluster, "steady")})
     before = fleet_of(cluster, "steady")
-    assert len(before) == 4
+    assert len(before) == 1 + len(OWNED)
 
     cluster.run(
         *documented(
@@ -105,7 +116,8 @@ def test_uninstalling_in_the_documented_order_leaves_nothing(cluster: Cluster) -
     cluster.run(*documented("helm uninstall kafleet --namespace kafleet-system"))
     cluster.run(*documented("kubectl delete crd agentgroups.kafleet.dev"))
 
-    kinds = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,crds"
+    rights = "roles,rolebindings,clusterroles,clusterrolebindings"
+    kinds = f"all,secrets,crds,{rights},{OWNED_KINDS}"
 
     def left() -> list[Json]:
         labels = ("app.kubernetes.io/instance=kafleet", "kafleet.dev/resource")
