@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 SYSTEM: Final = "kafleet-system"
+SECRETS_ROLE: Final = f"{SYSTEM}:kafleet:secrets"
 USER: Final = f"system:serviceaccount:{SYSTEM}:kafleet"
 WRITES: Final = {"create", "update", "patch", "delete", "deletecollection"}
 CHART_VALUES: Final = {
@@ -65,6 +66,8 @@ class Operator:
                 "KAFLEET_OBSERVE_SECONDS": "0.5",
                 "KAFLEET_RESYNC_SECONDS": "5",
                 "KAFLEET_HTTP_PORT": str(self._port),
+                "KAFLEET_SERVICE_ACCOUNT": f"{SYSTEM}:kafleet",
+                "KAFLEET_SECRETS_ROLE": SECRETS_ROLE,
             },
         )
 
@@ -122,6 +125,19 @@ class Operator:
             f"{event['verb']} {event['requestURI']} {event['responseStatus']['code']}"
             for event in self._kubernetes.requests_of(USER)
             if event["verb"] in WRITES
+        ]
+
+    def requests(self, namespace: str, user_agent: str = "") -> list[tuple[str, str, str]]:
+        """Return (verb, resource or resource/subresource, name) of each request about a namespace so far."""
+        return [
+            (
+                event["verb"],
+                "/".join(filter(None, (about["resource"], about.get("subresource")))),
+                about.get("name", ""),
+            )
+            for event in self._kubernetes.requests_of(USER)
+            if (about := event.get("objectRef", {})).get("namespace") == namespace
+            and event["userAgent"].startswith(user_agent)
         ]
 
     def resyncs(self) -> int:

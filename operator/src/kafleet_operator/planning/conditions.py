@@ -134,7 +134,9 @@ def _lane_ready(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) 
         return _not_ready("RollingOut", f"Deployment {name!r} is being created")
     if workload.crashing:
         pods = ", ".join(workload.crashing)
-        return _not_ready("CrashLooping", f"agents end again and again: {pods}; see kubectl logs --previous")
+        cause = f": {workload.trouble}" if workload.trouble else ""
+        message = f"agents end again and again: {pods}{cause}; see kubectl logs --previous"
+        return _not_ready("CrashLooping", message)
     if not workload.is_rolled_out:
         trouble = f": {workload.trouble}" if workload.trouble else ""
         counts = f"{min(workload.ready, workload.updated)} of {workload.wished} agents"

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kafleet_operator.planning import names
+from kafleet_operator.planning.troubles import crashing, trouble_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from kafleet_operator.planning.fleets import Fleet, Json, Lane
+    from kafleet_operator.planning.fleets import Fleet, Lane
     from kafleet_operator.planning.observations import GroupState, Observed, PartitionState
     from kafleet_operator.planning.plans import Outcome
-
-# Why a container waits although nobody needs to do anything, or what a condition of its own says.
-_UNTROUBLING = frozenset({"ContainerCreating", "PodInitializing", "CrashLoopBackOff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +19,8 @@ class Workload:
     """The agents of a lane as Kubernetes sees them.
 
     `existing` pods may be more than `wished` ones while a rollout is under way, and `updated` ones are those
-    of the newest kind. `crashing` names pods in a
-    crash loop; `trouble` says in words what else keeps agents from starting, if anything is known.
+    of the newest kind. `crashing` names pods in a crash loop; `trouble` says in words what keeps agents from
+    running, if anything is known.
     """
 
     wished: int
@@ -54,9 +50,10 @@ def workload_of(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) 
         existing=existing,
         ready=ready,
         updated=updated,
-        is_rolled_out=is_seen and existing == ready == updated == wished,
-        crashing=tuple(sorted(_crashing(pods))),
-        trouble=_trouble(status, pods),
+        # Of no agents there is nothing to wait for.
+        is_rolled_out=existing == ready == updated == wished and (is_seen or wished == 0),
+        crashing=crashing(pods),
+        trouble=trouble_of(status, pods),
     )
 
 
@@ -79,35 +76,3 @@ def _settled(partition: PartitionState) -> int:
     # Where retention has overtaken the commit, what was settled above it may be gone as well.
     is_overtaken = partition.committed is None or partition.committed < partition.start
     return 0 if is_overtaken else partition.settled
-
-
-def _crashing(pods: Iterable[Json]) -> list[str]:
-    return [
-        pod["metadata"]["name"]
-        for pod in pods
-        if any(waiting.get("reason") == "CrashLoopBackOff" for waiting in _waiting(pod))
-    ]
-
-
-def _trouble(status: Json, pods: Iterable[Json]) -> str:
-    """Return the first thing that somebody must look at; sorted, so that the same state says the same."""
-    found = [
-        f"{condition.get('reason')}: {condition.get('message')}"
-        for condition in status.get("conditions") or ()
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True"
-    ]
-    for pod in pods:
-        name = pod["metadata"]["name"]
-        reasons = {waiting.get("reason") for waiting in _waiting(pod)} - _UNTROUBLING
-        found += [f"pod {name!r} waits: {reason}" for reason in reasons]
-        found += [
-            f"pod {name!r} is not scheduled: {condition.get('message')}"
-            for condition in pod.get("status", {}).get("conditions") or ()
-            if condition["type"] == "PodScheduled" and condition["status"] == "False"
-        ]
-    return min(found, default="")
-
-
-def _waiting(pod: Json) -> list[Json]:
-    states = pod.get("status", {}).get("containerStatuses") or ()
-    return [state["state"]["waiting"] for state in states if "waiting" in state.get("state", {})]

@@ -31,7 +31,7 @@ def pod(name: str, **status: Any) -> Json:  # noqa: ANN401 - as the kubelet writ
 
 
 def waiting(reason: str) -> list[Json]:
-    return [{"state": {"waiting": {"reason": reason}}}, {"state": {"running": {}}}]
+    return [{"image": "agent:1", "state": {"waiting": {"reason": reason}}}, {"state": {"running": {}}}]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def waiting(reason: str) -> list[Json]:
         (
             {"objects": objects(ready=0), "pods": (pod("a", containerStatuses=waiting("ImagePullBackOff")),)},
             "RollingOut",
-            "pod 'a' waits: ImagePullBackOff",
+            "pod 'a' cannot pull image 'agent:1'",
         ),
         (
             {
