@@ -28,6 +28,7 @@ from integration.servers import Broker
 
 from kafleet_operator.effects.groups import Groups
 from kafleet_operator.effects.nodes import Nodes
+from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.observations import GroupState
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def operator(servers: str) -> Callable[[], int]:
     inputs = {name: [(name, number) for number in PARTITIONS] for name in NAMES}
 
     async def make() -> Groups:
-        return Groups(Nodes(servers, {}), 5)
+        return Groups(Nodes(Connection(servers), {}), 5)
 
     groups = runner.run(make())
 

@@ -173,6 +173,12 @@ CHANGED: dict[str, Any] = {
     "agentImage.pullPolicy": "Always",
     "imagePullSecrets": [{"name": "other"}],
     "kafka.bootstrapServers": "other:1",
+    "kafka.authentication": {
+        "type": "plain",
+        "username": "other",
+        "password": {"secret": "other", "key": "other"},
+    },
+    "kafka.tls": {},
     "watch.namespaces": ["other"],
     "resyncSeconds": 11,
     "observeSeconds": 11,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from integration.releases import cluster_in
+from integration.secured import SecuredBroker
 from integration.servers import Broker, Kubernetes
 
 if TYPE_CHECKING:
@@ -55,6 +56,19 @@ def broker() -> Iterator[Broker]:
     """Run a Kafka for this session."""
     with folder() as path:
         server = Broker(Path(path))
+        try:
+            server.start()
+            server.await_ready()
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def secured_broker() -> Iterator[SecuredBroker]:
+    """Run a Kafka that trusts nobody for this session."""
+    with folder() as path:
+        server = SecuredBroker(Path(path))
         try:
             server.start()
             server.await_ready()

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import queue
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _FATAL = KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes have no other name
 _EXPELLED = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH})
+_ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - likewise
+_TIME = re.compile(r" \(after \d+ms in state \w+.*\)$")  # would make every complaint another one
 _POLL_SECONDS = 0.05
 _BATCH_RECORDS = 500
 _BATCHES_AHEAD = 2
@@ -309,9 +312,13 @@ class Reader:
         # `error.fatal()` is False for fatal consumer errors (fenced, say): the code tells.
         if error.code() == _FATAL or error.fatal():
             self._fatal = f"the consumer cannot go on: {error.str()}"
-        elif self._contact.error != error.str():
-            self._contact.error = error.str()
-            self._logger.warning("Kafka reports an error", error=error.str(), code=error.name())
+            return
+        if error.code() == _ALL_BROKERS_DOWN and self._contact.error is not None:
+            return  # why, was said before
+        complaint = _TIME.sub("", error.str())
+        if self._contact.error != complaint:
+            self._contact.error = complaint
+            self._logger.warning("Kafka reports an error", error=complaint, code=error.name())
 
     def _on_statistics(self, text: str) -> None:
         statistics = json.loads(text)

@@ -50,3 +50,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* The keys of Secrets that kafka.authentication and kafka.tls name, as a JSON list of {secret, key}. */ -}}
+{{- define "kafleet.kafkaSecrets" -}}
+{{- $keys := list -}}
+{{- with .Values.kafka.authentication.password }}{{ $keys = append $keys . }}{{ end -}}
+{{- with .Values.kafka.authentication.certificateAndKey -}}
+{{- $keys = append $keys (dict "secret" .secret "key" (default "tls.crt" .certificate)) -}}
+{{- $keys = append $keys (dict "secret" .secret "key" (default "tls.key" .key)) -}}
+{{- end -}}
+{{- with (.Values.kafka.authentication.oauthbearer).clientSecret }}{{ $keys = append $keys . }}{{ end -}}
+{{- with (.Values.kafka.tls).ca }}{{ $keys = append $keys . }}{{ end -}}
+{{- toJson $keys -}}
+{{- end -}}

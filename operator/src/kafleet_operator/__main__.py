@@ -12,7 +12,8 @@ import structlog
 
 from kafleet_operator import handlers
 from kafleet_operator.effects.api_server import connect
-from kafleet_operator.effects.kafka import connector
+from kafleet_operator.effects.kafka import Clusters
+from kafleet_operator.effects.secrets import Secrets
 from kafleet_operator.effects.views import TYPES
 from kafleet_operator.errors import KafleetError
 from kafleet_operator.logs import configure_logs
@@ -24,7 +25,9 @@ from kafleet_operator.settings import InvalidSetting, Settings, read_settings
 async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, which end it within moments."""
     api = await connect()
-    reconciler = Reconciler(settings, api, connector(settings.observe_seconds))
+    secrets = Secrets(api, settings.secrets_folder)
+    clusters = Clusters(settings.connection, secrets, settings.observe_seconds)
+    reconciler = Reconciler(settings, api, clusters.connect)
     try:
         async with served(_host(), settings.http_port, ills=reconciler.ills, lacks=reconciler.lacks):
             await kopf.operator(

@@ -31,6 +31,12 @@ class Denied(NotAuthorized):
     """A broker answered that the operator may not do this, and that says nothing of anything else."""
 
 
+class ReferenceNotFound(KafleetError):
+    """Something that a spec, or the operator's own settings, name is not there."""
+
+    reason = "ReferenceNotFound"
+
+
 class NameConflict(KafleetError):
     """A Kubernetes object of that name belongs to somebody else."""
 

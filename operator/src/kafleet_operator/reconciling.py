@@ -20,12 +20,11 @@ from kafleet_operator.pacing import backoff, jittered, woken
 from kafleet_operator.resources import Resource, World, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Coroutine
 
     from kafleet_operator.effects.api_server import ApiServer
-    from kafleet_operator.effects.kafka import Kafka
+    from kafleet_operator.effects.kafka import Connect
     from kafleet_operator.effects.views import Key
-    from kafleet_operator.planning.connections import Connection
     from kafleet_operator.planning.fleets import Json
     from kafleet_operator.resources import Ending
     from kafleet_operator.settings import Settings
@@ -42,9 +41,7 @@ STUCK_SECONDS: Final = 180.0
 class Reconciler:
     """Keeps every resource as it is wished to be, from `start` to `stop`."""
 
-    def __init__(
-        self, settings: Settings, api: ApiServer, connect: Callable[[Connection], Awaitable[Kafka]]
-    ) -> None:
+    def __init__(self, settings: Settings, api: ApiServer, connect: Connect) -> None:
         self._view = View()
         self._references = References(api, settings, wake=self._wake)
         self._world = World(settings, api, connect, self._view, self._references)

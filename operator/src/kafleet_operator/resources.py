@@ -23,7 +23,6 @@ from kafleet_operator.effects.views import PODS, View, key_of
 from kafleet_operator.errors import ApiUnavailable, Conflict, InvalidSpec, KafleetError, NotFound
 from kafleet_operator.metrics import FLEETS
 from kafleet_operator.planning.claims import claims_in, groups_in
-from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.converging import plan_fleet
 from kafleet_operator.planning.deleting import needs_finalizer, plan_deletion
 from kafleet_operator.planning.fleets import Owner
@@ -41,10 +40,10 @@ from kafleet_operator.planning.status import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Iterable
 
     from kafleet_operator.effects.api_server import ApiServer
-    from kafleet_operator.effects.kafka import Kafka
+    from kafleet_operator.effects.kafka import Connect, Kafka
     from kafleet_operator.effects.recovering import Spawn
     from kafleet_operator.effects.references import References
     from kafleet_operator.planning.fleets import Fleet, Json
@@ -67,7 +66,7 @@ class World:
 
     settings: Settings
     api: ApiServer
-    connect: Callable[[Connection], Awaitable[Kafka]]
+    connect: Connect
     view: View
     references: References
 
@@ -125,7 +124,7 @@ class Resource:
             fleet = self._fleet(body)
         except InvalidSpec as error:
             return await self._report_invalid(body, error)
-        kafka = await self._connect(fleet.connection)
+        kafka = await self._cluster(fleet)
         self._serve(kafka, (lane.group for lane in fleet.lanes))
         await self._keep_finalizer(body, is_needed=needs_finalizer(fleet))
         observed = await self._observer.observe_fleet(body, fleet, kafka, anew=anew)
@@ -145,11 +144,10 @@ class Resource:
             return "settled"
         try:
             fleet = self._fleet(body)
-            deletes_topics, connection = fleet.deletes_topics, fleet.connection
+            deletes_topics, kafka = fleet.deletes_topics, await self._cluster(fleet)
         except InvalidSpec:
             self._log.warning("topics and groups stay: the spec that would say to delete them is invalid")
-            deletes_topics, connection = False, Connection(self._settings.bootstrap_servers)
-        kafka = await self._connect(connection)
+            deletes_topics, kafka = False, await self._connect(self._settings.connection, {})
         self._serve(kafka, groups_in(self._status()))
         claims = claims_in(self._status())
         observed = await self._observer.observe_remains(
@@ -165,6 +163,11 @@ class Resource:
         )
         await self._tell(status)
         return _ending(observed, plan, outcome)
+
+    async def _cluster(self, fleet: Fleet) -> Kafka:
+        """Connect to the fleet's brokers, with what its Secrets hold now."""
+        seen = await self._observer.observe_references(fleet) if fleet.connection.secret_keys() else {}
+        return await self._connect(fleet.connection, seen)
 
     def _fleet(self, body: Json) -> Fleet:
         return fleet_for(

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from kafleet_operator.api.connections import ConnectionSpec
+from kafleet_operator.api.faults import faults_in
+from kafleet_operator.planning.connections import Connection, connection_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kafleet_operator.planning.connections import Authentication, Tls
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+# What messages call the operator's own connection.
+CHART: Final = "the chart's kafka"
+SECRETS_FOLDER: Final = Path("/etc/kafleet/secrets")
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 
 
@@ -25,6 +38,17 @@ VARIABLES: Final = {
         "kafka.bootstrapServers",
         "required",
         "Brokers of resources that name none, as host:port[,host:port]",
+    ),
+    "KAFLEET_KAFKA_AUTHENTICATION": Variable(
+        "kafka.authentication",
+        "",
+        "Who the operator is towards these brokers: JSON, as `connection.authentication` of a resource",
+    ),
+    "KAFLEET_KAFKA_TLS": Variable(
+        "kafka.tls", "", "Whether it encrypts: JSON, as `connection.tls` of a resource; empty: not"
+    ),
+    "KAFLEET_SECRETS_FOLDER": Variable(
+        "", str(SECRETS_FOLDER), "Folder with the Secrets that these two name, as `<secret>/<key>`"
     ),
     "KAFLEET_AGENT_IMAGE": Variable(
         "agentImage", "required", "Image that agents run in, where their resource names no other"
@@ -64,6 +88,8 @@ class Settings:
     * `service_account`: the operator's own, as namespace:name, and `secrets_role`, the ClusterRole that lets
       it read Secrets where it is bound: what messages name. Empty where nobody said.
     * `resync_seconds`: how often everything is listed anew, in case a watch fell silent.
+    * `authentication`, `tls`: who the operator is towards its brokers; its Secrets are files,
+      `<secret>/<key>` in `secrets_folder`, and may change at any time.
     * `observe_seconds`: how often each fleet's lag and groups are read while nothing else happens.
     """
 
@@ -77,10 +103,19 @@ class Settings:
     observe_seconds: float = 5.0
     log_level: str = "info"
     http_port: int = 8080
+    authentication: Authentication | None = None
+    tls: Tls | None = None
+    secrets_folder: Path = SECRETS_FOLDER
+
+    @property
+    def connection(self) -> Connection:
+        """The operator's own, to the brokers of every resource that names none."""
+        return Connection(self.bootstrap_servers, self.authentication, self.tls, path=CHART)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read `KAFLEET_*` variables; raise `InvalidSetting` at the first that cannot be used."""
+    own = _own_connection(environment)
     return Settings(
         bootstrap_servers=_required(environment, "KAFLEET_BOOTSTRAP_SERVERS"),
         agent_image=_required(environment, "KAFLEET_AGENT_IMAGE"),
@@ -96,7 +131,24 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         observe_seconds=_number(environment, "KAFLEET_OBSERVE_SECONDS", 5, at_least=0.1, at_most=3_600),
         log_level=_one_of(environment, "KAFLEET_LOG_LEVEL", "info", LOG_LEVELS),
         http_port=int(_number(environment, "KAFLEET_HTTP_PORT", 8080, at_least=1, at_most=65_535)),
+        authentication=own.authentication,
+        tls=own.tls,
+        secrets_folder=Path(environment.get("KAFLEET_SECRETS_FOLDER") or SECRETS_FOLDER),
     )
+
+
+def _own_connection(environment: Mapping[str, str]) -> Connection:
+    """Read who the operator is: JSON of the same shape as `connection` in a resource."""
+    names = {"authentication": "KAFLEET_KAFKA_AUTHENTICATION", "tls": "KAFLEET_KAFKA_TLS"}
+    texts = {field: environment.get(name, "").strip() for field, name in names.items()}
+    try:
+        given = {field: json.loads(text) for field, text in texts.items() if text}
+        spec = ConnectionSpec.model_validate(given)
+    except ValidationError as error:
+        raise InvalidSetting(f"{' or '.join(names.values())}: {faults_in(error, 'kafka')}") from None
+    except ValueError:
+        raise InvalidSetting(f"{' or '.join(names.values())} is no JSON") from None
+    return connection_for(spec, bootstrap_servers="", namespace="", path=CHART)
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

@@ -50,9 +50,15 @@ OWNED: Final = ("ServiceAccount", "ConfigMap", "PodDisruptionBudget", "NetworkPo
 
 
 class Operator:
-    """`python -m kafleet_operator`, impatient, for all namespaces."""
+    """`python -m kafleet_operator`, impatient, for all namespaces; `environment` goes over the usual one."""
 
-    def __init__(self, kubernetes: Kubernetes, broker: Broker, folder: Path) -> None:
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        broker: Broker,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._kubernetes = kubernetes
         (self._port,) = free_ports(1)
         self.process = Process(
@@ -68,6 +74,7 @@ class Operator:
                 "KAFLEET_HTTP_PORT": str(self._port),
                 "KAFLEET_SERVICE_ACCOUNT": f"{SYSTEM}:kafleet",
                 "KAFLEET_SECRETS_ROLE": SECRETS_ROLE,
+                **(environment or {}),
             },
         )
 

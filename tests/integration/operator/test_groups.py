@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 from kafleet_operator.effects.groups import Groups
 from kafleet_operator.effects.nodes import REQUEST_SECONDS, Nodes
 from kafleet_operator.errors import KafkaUnreachable, KafleetError
+from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.observations import GroupState, Unknown
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Log:
         return [(self.topic, number) for number in range(PARTITIONS)]
 
     def groups(self) -> Groups:
-        return Groups(Nodes(self.servers, {}), 5)
+        return Groups(Nodes(Connection(self.servers), {}), 5)
 
     @contextlib.contextmanager
     def consumer(self, group: str) -> Iterator[Consumer]:
@@ -214,7 +215,7 @@ def test_an_address_without_a_broker_is_an_error_and_leaves_nothing_behind(serve
     """No thread and no socket; pytest turns an unclosed one into a failure."""
 
     async def story() -> None:
-        nodes = Nodes(servers.format(*free_ports(1)), {})
+        nodes = Nodes(Connection(servers.format(*free_ports(1))), {})
         for _ in range(3):
             with pytest.raises(KafleetError) as caught:
                 await nodes.ask(object())

@@ -20,6 +20,7 @@ from integration.servers import eventually
 
 from kafleet_operator.effects.groups import Groups
 from kafleet_operator.effects.nodes import Nodes
+from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.observations import GroupState
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Agents:
 
     def _ask(self, question: Callable[[Groups], Coroutine[Any, Any, Found]]) -> Found:
         async def ask() -> Found:
-            return await question(Groups(Nodes(self._servers, {}), 5))
+            return await question(Groups(Nodes(Connection(self._servers), {}), 5))
 
         return asyncio.run(ask())
 

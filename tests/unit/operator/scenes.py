@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from kafleet_operator.planning.connections import Connection
+    from kafleet_operator.planning.references import Seen
 
 SETTINGS = Settings(
     bootstrap_servers="kafka:9092", agent_image="agent:1", observe_seconds=5, resync_seconds=300
@@ -29,7 +30,7 @@ class Scene:
         self.kafka = FakeKafka()
         api: Any = self.api
 
-        async def connect(_connection: Connection) -> Any:  # noqa: ANN401 - it stands for a Kafka
+        async def connect(_connection: Connection, _seen: Seen) -> Any:  # noqa: ANN401 - it stands for a Kafka
             return self.kafka
 
         self.reconciler = Reconciler(SETTINGS, api, connect)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 
+from kafleet_operator.planning.connections import Connection, Password, SecretKey, Tls
 from kafleet_operator.settings import InvalidSetting, Settings, read_settings
 
 REQUIRED = {"KAFLEET_BOOTSTRAP_SERVERS": "kafka:9092", "KAFLEET_AGENT_IMAGE": "agent:1"}
@@ -58,3 +63,40 @@ def test_a_wrong_value_is_named_with_the_way_out(name: str, value: str, words: s
     """One look at the message is enough to repair it."""
     with pytest.raises(InvalidSetting, match=f"^{name} .*{words}"):
         read_settings({**REQUIRED, name: value})
+
+
+def test_the_operators_own_credentials_are_written_as_in_a_resource() -> None:
+    """Their Secrets are files in its own pod, so they have no namespace."""
+    settings = read_settings(
+        REQUIRED
+        | {
+            "KAFLEET_KAFKA_AUTHENTICATION": json.dumps(
+                {"type": "plain", "username": "op", "password": {"secret": "kafka", "key": "password"}}
+            ),
+            "KAFLEET_KAFKA_TLS": json.dumps({"ca": {"secret": "kafka", "key": "ca.crt"}}),
+            "KAFLEET_SECRETS_FOLDER": "/secrets",
+        }
+    )
+
+    password, ca = SecretKey("", "kafka", "password"), SecretKey("", "kafka", "ca.crt")
+    assert settings.connection == Connection("kafka:9092", Password("PLAIN", "op", password), Tls(ca))
+    assert [key.field for key in settings.connection.secret_keys()] == [
+        "the chart's kafka.authentication.password",
+        "the chart's kafka.tls.ca",
+    ]
+    assert settings.secrets_folder == Path("/secrets")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("KAFLEET_KAFKA_TLS", "{", "is no JSON"),
+        ("KAFLEET_KAFKA_TLS", "3", "kafka.tls: input should be"),
+        ("KAFLEET_KAFKA_AUTHENTICATION", '{"type": "mtls"}', "kafka.authentication: mtls needs"),
+        ("KAFLEET_KAFKA_AUTHENTICATION", '{"user": "x"}', "kafka.authentication.user: this version knows no"),
+    ],
+)
+def test_credentials_without_sense_are_refused(name: str, value: str, words: str) -> None:
+    """At the start, in the words of the API."""
+    with pytest.raises(InvalidSetting, match=re.escape(words)):
+        read_settings(REQUIRED | {name: value})

@@ -15,6 +15,7 @@ from kafleet_operator.api.blocks import (
 )
 from kafleet_operator.api.connections import ConnectionSpec
 from kafleet_operator.api.delivery import SHRINKS, DeliverySpec, backoff_rule, in_force
+from kafleet_operator.api.faults import faults_in
 from kafleet_operator.api.topics import TopicSpec
 from kafleet_operator.errors import InvalidSpec
 
@@ -130,14 +131,4 @@ def parse_agent_group(body: Mapping[str, Any]) -> AgentGroupSpec:
     try:
         return AgentGroupSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
-        raise InvalidSpec("; ".join(_words(each) for each in error.errors())) from None
-
-
-def _words(error: Mapping[str, Any]) -> str:
-    path = "spec" + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return f"{path}: this version knows no such field; remove it"
-    if error["type"] == "missing":
-        return f"{path}: it is required; set it"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{path}: {message[:1].lower()}{message[1:]}"
+        raise InvalidSpec(faults_in(error, "spec")) from None

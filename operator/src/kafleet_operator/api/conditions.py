@@ -92,8 +92,9 @@ REASONS = {
         _LOG,
     ),
     "NotAuthorized": Reason(
-        "Kafka or the API server refused the operator",
-        "Grant the right that the message names",
+        "Kafka or the API server refused the operator: wrong credentials, a certificate that is not trusted, "
+        "or a missing right",
+        "Mend what the message names, or grant it",
         "kubectl describe agentgroup triage",
     ),
     "RollingOut": Reason(

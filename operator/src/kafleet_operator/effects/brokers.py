@@ -12,6 +12,8 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from kafleet_operator.effects.complaints import REFUSED, cause_of_silence
+from kafleet_operator.effects.connections import librdkafka_settings
 from kafleet_operator.errors import (
     Denied,
     KafkaUnreachable,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
     from concurrent.futures import Future
 
-    from kafleet_operator.planning.connections import Connection
+    from kafleet_operator.planning.connections import Connection, SecretKey
 
 log = structlog.get_logger("kafleet.brokers")
 
@@ -45,6 +47,7 @@ CLUSTER: Final = "cluster"
 
 # The client's own errors are public; their names begin with an underscore (noqa: SLF001).
 UNREACHABLE: Final = {
+    *REFUSED,
     KafkaError._TIMED_OUT,  # noqa: SLF001
     KafkaError._TRANSPORT,  # noqa: SLF001
     KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
@@ -62,15 +65,19 @@ UNREADY: Final = {
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
 }
-UNAUTHORIZED: Final = {
-    KafkaError._AUTHENTICATION,  # noqa: SLF001
-    KafkaError._SSL,  # noqa: SLF001
-    KafkaError.SASL_AUTHENTICATION_FAILED,
-}
 DENIED: Final = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+# What an ACL must allow for each request to be answered.
+RIGHTS: Final = {
+    "create_topics": "Create",
+    "create_partitions": "Alter",
+    "delete_topics": "Delete",
+    "describe_topics": "Describe",
+    "describe_configs": "DescribeConfigs",
+    "incremental_alter_configs": "AlterConfigs",
 }
 IMPOSSIBLE: Final = {
     KafkaError.INVALID_CONFIG,
@@ -104,12 +111,13 @@ class Silence:
 class Brokers:
     """One Kafka cluster, reached by one AdminClient that is kept as long as this object."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, values: Mapping[SecretKey, str] | None = None) -> None:
+        self._connection = connection
         self._servers = connection.bootstrap_servers
         self._complaints: deque[KafkaError] = deque(maxlen=8)
         self._silences: dict[Hashable, Silence] = {}
-        configuration: dict[str, str | int] = {
-            "bootstrap.servers": connection.bootstrap_servers,
+        configuration: dict[str, object] = {
+            **librdkafka_settings(connection, values or {}),
             "client.id": "kafleet-operator",
             "socket.timeout.ms": int(REQUEST_SECONDS * 1000),
             "reconnect.backoff.max.ms": 2000,
@@ -119,9 +127,13 @@ class Brokers:
             # What it would log about lost connections comes to error_cb, too, and not by the hundred.
             "log_level": 2,
         }
-        self._client = AdminClient(
-            {**configuration, "error_cb": self._complaints.append}, logger=logging.getLogger("librdkafka")
-        )
+        configuration["error_cb"] = self._complaints.append
+        try:
+            self._client = AdminClient(configuration, logger=logging.getLogger("librdkafka"))
+        except KafkaException as error:
+            raise NotAuthorized(
+                f"Kafka's client cannot use {connection.path}: {error.args[0].str()}; check its Secrets"
+            ) from None
 
     async def call(
         self,
@@ -138,18 +150,21 @@ class Brokers:
         """
         seconds = self._patience(scope)
         with KAFKA_REQUESTS.timed(operation):
-            return self._heard(scope, await self._answers(request, seconds))
+            return self._heard(scope, await self._answers(operation, request, seconds))
 
     async def _answers(
-        self, request: Callable[[AdminClient, float], Mapping[K, Future[V]]], seconds: float
+        self,
+        operation: str,
+        request: Callable[[AdminClient, float], Mapping[K, Future[V]]],
+        seconds: float,
     ) -> dict[K, V | KafleetError]:
         try:
             futures = request(self._client, seconds)
         except KafkaException as error:
-            raise self._translated(error.args[0]) from error
+            raise self._translated(operation, error.args[0]) from error
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
         self._client.poll(0)  # hands librdkafka's log lines and complaints to their callbacks
-        return {key: self._value(answer) for key, answer in zip(futures, answers, strict=True)}
+        return {key: self._value(operation, answer) for key, answer in zip(futures, answers, strict=True)}
 
     def _patience(self, scope: Hashable) -> float:
         """Return how many seconds to wait for an answer; raise if nobody is to be asked now."""
@@ -175,33 +190,24 @@ class Brokers:
         self._complaints.clear()
         return results
 
-    def _value(self, answer: V | BaseException) -> V | KafleetError:
+    def _value(self, operation: str, answer: V | BaseException) -> V | KafleetError:
         if isinstance(answer, KafkaException):
-            return self._translated(answer.args[0])
+            return self._translated(operation, answer.args[0])
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
-    def _translated(self, error: KafkaError) -> KafleetError:
-        if error.code() in UNAUTHORIZED | DENIED:
-            refused = Denied if error.code() in DENIED else NotAuthorized
-            return refused(f"Kafka refuses the operator: {error.str()}")
+    def _translated(self, operation: str, error: KafkaError) -> KafleetError:
+        if error.code() in DENIED:
+            right = RIGHTS.get(operation, operation)
+            return Denied(f"no ACL allows the operator {right}; grant it, see Security in docs/operations.md")
         if answer := ANSWERS.get(error.code()):
             return answer(error.str())
         if error.code() in UNREADY:
             return KafkaUnreachable(f"Kafka at {self._servers!r} is not ready: {error.name()}")
         if error.code() in UNREACHABLE:
-            return self._cause_of_silence()
+            return cause_of_silence(self._complaints, self._connection)
         return Rejected(f"{error.name()}: {error.str()}")
-
-    def _cause_of_silence(self) -> KafkaUnreachable | NotAuthorized:
-        """Return why no broker answered: calls only time out, the cause comes by callback."""
-        for complaint in self._complaints:
-            if complaint.code() in UNAUTHORIZED:
-                return NotAuthorized(f"Kafka at {self._servers!r} refuses the operator: {complaint.name()}")
-        return KafkaUnreachable(
-            f"no broker at {self._servers!r} answers; check connection.bootstrapServers and that Kafka runs"
-        )
 
 
 def _now() -> float:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from socket import socket as Socket  # noqa: N812  it names a class
 
+    from kafleet_operator.planning.connections import Connection
+
 log = structlog.get_logger("kafleet.nodes")
 
 REQUEST_SECONDS: Final = 5.0
@@ -68,11 +70,12 @@ class Nodes:
     or `Rejected`.
     """
 
-    def __init__(self, bootstrap_servers: str, settings: Mapping[str, Any]) -> None:
-        self._servers = bootstrap_servers
+    def __init__(self, connection: Connection, settings: Mapping[str, Any]) -> None:
+        self._servers = connection.bootstrap_servers
+        self._path = connection.path
         self._configuration = {
             **settings,
-            "bootstrap_servers": bootstrap_servers,
+            "bootstrap_servers": self._servers,
             "client_id": "kafleet-operator",
             "request_timeout_ms": int(REQUEST_SECONDS * 1000),
             "socket_connection_setup_timeout_ms": int(CONNECT_SECONDS * 1000),
@@ -120,7 +123,7 @@ class Nodes:
             return Rejected(words)
         return KafkaUnreachable(
             f"no broker at {self._servers!r} answers for consumer groups ({type(error).__name__}); "
-            "check connection.bootstrapServers and that Kafka runs"
+            f"check {self._path}.bootstrapServers and that Kafka runs"
         )
 
     async def _connected(self) -> _Connections:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kafleet_operator.effects.references import References
     from kafleet_operator.effects.views import View
     from kafleet_operator.planning.fleets import Fleet, Json, Owner
+    from kafleet_operator.planning.references import Seen
 
 TopicStates = dict[str, TopicState | None]
 GroupStates = dict[str, GroupState | Unknown]
@@ -54,7 +55,7 @@ class Observer:
         (topics, groups, ends), foreign, references = await asyncio.gather(
             self._read_kafka(kafka, names, inputs, dead_letters, anew=anew),
             self._objects.foreign(wanted),
-            self._references.observe(self._owner.key, _referenced(fleet)),
+            self.observe_references(fleet),
         )
         return self._observed(
             topics,
@@ -65,6 +66,10 @@ class Observer:
             claims=self.claims_of_others(body, fleet),
             young_from=await _read_ages(kafka, fleet, topics, groups),
         )
+
+    async def observe_references(self, fleet: Fleet) -> Seen:
+        """Look at the ConfigMaps and Secrets that a fleet refers to; nothing is read twice for it."""
+        return await self._references.observe(self._owner.key, _referenced(fleet))
 
     async def observe_remains(
         self, kafka: Kafka, *, topics: Iterable[str], groups: Iterable[str]

@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 )
 
 from kafleet_operator.effects.batches import Batches, Bundles
-from kafleet_operator.errors import Denied, KafkaUnreachable, KafleetError, NotFound
+from kafleet_operator.errors import KafkaUnreachable, KafleetError, NotFound
 from kafleet_operator.planning.observations import TopicState
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Topics:
         states = await self._states.get(sorted(names), anew=anew)
         if doubtful := [name for name, state in states.items() if not isinstance(state, TopicState)]:
             states |= {} if anew else await self._states.get(doubtful, anew=True)
-        return {name: _told(name, state, "Describe and DescribeConfigs") for name, state in states.items()}
+        return {name: _told(name, state) for name, state in states.items()}
 
     async def create(self, steps: Sequence[CreateTopic]) -> dict[str, str | KafleetError]:
         """Create topics; return the id of each once brokers show it, or what went wrong."""
@@ -76,7 +76,7 @@ class Topics:
         doomed = [
             name
             for name, topic in described.items()
-            if _told(name, topic, "Describe") and str(topic.topic_id) == ids[name]
+            if _told(name, topic) and str(topic.topic_id) == ids[name]
         ]
         if not doomed:
             return {}
@@ -203,10 +203,8 @@ def _is_there(found: Any) -> bool:  # noqa: ANN401 - confluent-kafka is untyped
     return found is not None and not isinstance(found, KafleetError)
 
 
-def _told(name: str, found: Any, rights: str) -> Any:  # noqa: ANN401 - confluent-kafka is untyped
+def _told(name: str, found: Any) -> Any:  # noqa: ANN401 - confluent-kafka is untyped
     """Return what was found, None included; raise an error that is in its place, with the topic's name."""
-    if isinstance(found, Denied):
-        raise Denied(f"topic {name!r}: {found}; allow its principal {rights} on the topic")
     if isinstance(found, KafleetError):
         raise type(found)(f"topic {name!r}: {found}")
     return found

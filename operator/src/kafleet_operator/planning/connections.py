@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """One key of a Secret; `field` is where the spec names it, for messages."""
+    """One key of a Secret; `field` is where the spec names it, for messages.
+
+    The namespace is empty for Secrets that are mounted into the operator's own pod.
+    """
 
     namespace: str
     secret: str
@@ -63,11 +66,15 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where the brokers are, who one is towards them, and whether the line is encrypted."""
+    """Where the brokers are, who one is towards them, and whether the line is encrypted.
+
+    `path` is what messages call it.
+    """
 
     bootstrap_servers: str
     authentication: Authentication | None = None
     tls: Tls | None = None
+    path: str = field(default="connection", compare=False)
 
     @property
     def is_sasl(self) -> bool:
@@ -94,14 +101,14 @@ def connection_for(
 ) -> Connection:
     """Return the connection that a spec asks for.
 
-    `bootstrap_servers` are those of an installation, `namespace` is where Secrets are, and `path` is what
-    messages call the spec.
+    `bootstrap_servers` are those of an installation, for a spec that names none.
     """
     ca = spec.tls.ca if spec.tls else None
     return Connection(
         bootstrap_servers=spec.bootstrap_servers or bootstrap_servers,
         authentication=_authentication(spec.authentication, namespace, f"{path}.authentication"),
         tls=Tls(_secret_key(ca, namespace, f"{path}.tls.ca") if ca else None) if spec.tls else None,
+        path=path,
     )
 
 

@@ -10,7 +10,13 @@ from confluent_kafka import KafkaError, KafkaException
 from structlog.testing import capture_logs
 from virtual import run, until
 
-from kafleet_operator.effects.brokers import CLUSTER, PROBE_SECONDS, REQUEST_SECONDS, REST_SECONDS, Brokers
+from kafleet_operator.effects.brokers import (
+    CLUSTER,
+    PROBE_SECONDS,
+    REQUEST_SECONDS,
+    REST_SECONDS,
+    Brokers,
+)
 from kafleet_operator.errors import (
     Denied,
     KafkaUnreachable,

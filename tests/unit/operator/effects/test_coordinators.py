@@ -14,6 +14,7 @@ from kafleet_operator.effects.leaders import Leaders
 from kafleet_operator.effects.nodes import Nodes
 from kafleet_operator.effects.protocol import errors
 from kafleet_operator.errors import KafkaUnreachable, KafleetError, NotAuthorized, NotFound, Rejected
+from kafleet_operator.planning.connections import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ class Cluster(Nodes):
     """
 
     def __init__(self) -> None:
-        super().__init__("kafka:9092", {})
+        super().__init__(Connection("kafka:9092"), {})
         self.coordinators: dict[str, int] = {}
         self.leaders: dict[int, int] = {}
         self.faults: dict[str, int] = {}

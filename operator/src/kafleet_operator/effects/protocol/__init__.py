@@ -13,6 +13,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
     from kafka import errors
     from kafka.net.manager import KafkaConnectionManager
+    from kafka.net.sasl.oauth import AbstractTokenProvider
     from kafka.net.selector import NetworkSelector
     from kafka.protocol.admin import DeleteGroupsRequest, ListGroupsRequest
     from kafka.protocol.api_message import ApiMessage
@@ -32,6 +33,7 @@ with warnings.catch_warnings():
 
 
 __all__ = [
+    "AbstractTokenProvider",
     "ConsumerGroupDescribeRequest",
     "ConsumerGroupDescribeResponse",
     "DeleteGroupsRequest",

@@ -1,0 +1,169 @@
+"""Real agents at a broker that trusts nobody, with exactly the rights that docs/operations.md lists."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from certificates import Authority
+from integration.agent.lanes import KafkaLane, expected
+from integration.servers import eventually
+from principals import grant, rights_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from integration.secured import SecuredBroker
+
+Json = dict[str, Any]
+
+
+class SecuredLane(KafkaLane):
+    """A lane whose agents must prove who they are; the test itself uses the listener that trusts it."""
+
+    def __init__(self, broker: SecuredBroker, folder: Path) -> None:
+        super().__init__(broker.bootstrap_servers, f"lane-{uuid.uuid4().hex[:8]}", folder, partitions=2)
+        self.broker = broker
+        self.user = f"user-{self.name}"
+        self.secrets = folder / "secrets"
+        self.secrets.mkdir()
+        self.put("ca.crt", broker.authority.certificate)
+
+    def put(self, file: str, content: str) -> str:
+        """Write what would be a key of a Secret; return its path."""
+        path = self.secrets / file
+        path.write_text(content)
+        return str(path)
+
+    def lane_file(self, handler: str, **delivery: object) -> Json:
+        return {
+            **super().lane_file(handler, **delivery),
+            "bootstrapServers": self.servers,
+            "security": {
+                "authentication": self.authentication,
+                "tls": {"caFile": str(self.secrets / "ca.crt")},
+            },
+        }
+
+    servers: str
+    authentication: Json | None
+
+    def use_scram(self, password: str, *, is_right: bool = True) -> None:
+        self.broker.set_password(self.user, password if is_right else f"not {password}")
+        self.servers = self.broker.scram
+        path = self.put("password", f"{password}\n")
+        self.authentication = {"type": "scram-sha-512", "username": self.user, "passwordFile": path}
+
+    def use_certificate(self, authority: Authority) -> None:
+        pair = authority.issue(self.user)
+        self.servers = self.broker.mtls
+        self.authentication = {
+            "type": "mtls",
+            "certificateFile": self.put("tls.crt", pair.certificate),
+            "keyFile": self.put("tls.key", pair.key),
+        }
+
+    def names(self) -> dict[str, list[str]]:
+        """Return what stands for each word of the documents' table."""
+        return {
+            "the inbox": [self.tasks],
+            "what it writes": [self.results, self.dead_letters],
+            "its lane": [self.name],
+        }
+
+    def rights(self) -> list[Any]:
+        """Return exactly what the documents say that an agent needs."""
+        return rights_of("An agent", self.user, self.names())
+
+
+@pytest.fixture
+def lane(secured_broker: SecuredBroker, tmp_path: Path) -> Iterator[SecuredLane]:
+    """Return a lane whose topics exist and whose user has no right yet."""
+    lane = SecuredLane(secured_broker, tmp_path)
+    lane.create()
+    yield lane
+    for worker in lane.workers:
+        worker.kill()
+
+
+@pytest.mark.parametrize("way", ["scram", "certificate"])
+def test_an_agent_works_with_exactly_its_rights(lane: SecuredLane, way: str) -> None:
+    """Every task is answered, a bad one becomes a dead letter, and the end is clean."""
+    lane.broker.allow(*lane.rights())
+    if way == "scram":
+        lane.use_scram("s3cret")
+    else:
+        lane.use_certificate(lane.broker.authority)
+    lane.feed(20)
+    lane.feed(1, start=20, failures=-1)
+    lane.flush()
+    worker = lane.worker("one")
+
+    lane.await_done()
+    assert lane.answers() == expected(20)
+    assert len(lane.read(lane.dead_letters)) == 1
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("way", "words"),
+    [
+        ("password", "invalid credentials"),
+        ("authority", "broker certificate could not be verified"),
+        ("certificate", "certificate unknown"),
+    ],
+)
+def test_an_agent_that_is_refused_says_why_and_keeps_trying(lane: SecuredLane, way: str, words: str) -> None:
+    """In its log and its readiness; once the cause is mended, it works without a restart of ours."""
+    lane.broker.allow(*lane.rights())
+    lane.use_scram("s3cret", is_right=way != "password")
+    if way == "authority":
+        lane.put("ca.crt", Authority().certificate)
+    if way == "certificate":
+        lane.use_certificate(Authority())
+    lane.feed(5)
+    lane.flush()
+    worker = lane.worker("one")
+
+    def says_why() -> bool:
+        worker.check()
+        return any(words in line["error"] for line in worker.events("Kafka reports an error"))
+
+    eventually(says_why)
+    status, body = worker.get("readyz")
+    assert status == 503
+    assert words in " ".join(body["reasons"])
+    assert len(worker.events("Kafka reports an error")) <= 2
+    assert worker.get("healthz")[0] == 200
+    if way == "password":
+        lane.use_scram("s3cret")
+        lane.await_done()
+        assert lane.answers() == expected(5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "operation"),
+    [("group", "its lane", "Read"), ("topic", "the inbox", "Read"), ("topic", "what it writes", "Write")],
+)
+def test_an_agent_without_a_right_loses_nothing_and_goes_on_when_it_has_it(
+    lane: SecuredLane, kind: str, of: str, operation: str
+) -> None:
+    """It says what is not allowed, commits nothing that it could not settle, and needs no restart."""
+    lane.use_scram("s3cret")
+    missing = [grant(lane.user, kind, name, operation) for name in lane.names()[of]]
+    lane.broker.allow(*(right for right in lane.rights() if right not in missing))
+    lane.feed(5)
+    lane.flush()
+    worker = lane.worker("one", maxAttempts=1000)
+
+    def says_why() -> bool:
+        worker.check()
+        return "authorization failed" in worker.log.read_text()
+
+    eventually(says_why)
+    assert lane.committed() == {}
+    lane.broker.allow(*missing)
+    lane.await_done()
+    assert {key: sorted(set(numbers)) for key, numbers in lane.answers().items()} == expected(5)

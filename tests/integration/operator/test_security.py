@@ -1,0 +1,360 @@
+"""The operator at a broker that trusts nobody: with its own credentials, and with those of resources."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from certificates import Authority
+from confluent_kafka import Consumer, TopicPartition
+from integration.conftest import folder
+from integration.operator.operators import Namespace, Operator, agent_group
+from integration.servers import eventually
+from principals import grant, rights_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integration.secured import SecuredBroker
+    from integration.servers import Kubernetes
+
+Json = dict[str, Any]
+USER, PASSWORD = "operator", "s3cret"
+
+
+class SecuredOperator(Operator):
+    """An operator that is `USER` towards the broker, by SCRAM over TLS."""
+
+    def __init__(self, kubernetes: Kubernetes, broker: SecuredBroker, folder: Path) -> None:
+        self._secret = folder / "secrets" / "kafka"
+        self._secret.mkdir(parents=True)
+        self.broker = broker
+        authentication = {
+            "type": "scram-sha-512",
+            "username": USER,
+            "password": {"secret": "kafka", "key": "password"},
+        }
+        super().__init__(
+            kubernetes,
+            broker,
+            folder,
+            {
+                "KAFLEET_BOOTSTRAP_SERVERS": broker.scram,
+                "KAFLEET_KAFKA_AUTHENTICATION": json.dumps(authentication),
+                "KAFLEET_KAFKA_TLS": json.dumps({"ca": {"secret": "kafka", "key": "ca.crt"}}),
+                "KAFLEET_SECRETS_FOLDER": str(folder / "secrets"),
+            },
+        )
+        (self._secret / "ca.crt").write_text(broker.authority.certificate)
+        self.know(PASSWORD)
+        broker.set_password(USER, PASSWORD)
+
+    def know(self, password: str) -> None:
+        """Give the operator another password, as the kubelet would put it into its pod."""
+        (self._secret / "password").write_text(password)
+
+
+@pytest.fixture(scope="module")
+def secured(
+    process: Operator, kubernetes: Kubernetes, secured_broker: SecuredBroker
+) -> Iterator[SecuredOperator]:
+    """Run an operator at the secured broker, in place of the one that the other tests share."""
+    process.kill()
+    with folder() as path:
+        operator = SecuredOperator(kubernetes, secured_broker, Path(path))
+        try:
+            operator.start()
+            yield operator
+        finally:
+            operator.kill()
+
+
+@pytest.fixture
+def namespace(kubernetes: Kubernetes, secured_broker: SecuredBroker) -> Iterator[Namespace]:
+    """Return a namespace in which the operator has exactly the rights in Kafka that are documented."""
+    space = Namespace(kubernetes, secured_broker, f"t{uuid.uuid4().hex[:8]}")
+    secured_broker.allow(*operator_rights(USER, space))
+    yield space
+    kubernetes.kubectl("delete", "namespace", space.name, "--wait=false")
+
+
+def operator_rights(user: str, namespace: Namespace) -> list[Any]:
+    every = [f"{namespace.name}.*"]
+    names = ("every topic of a fleet", "every managed topic", "every group of a fleet")
+    return rights_of("The operator", user, dict.fromkeys(names, every))
+
+
+def secret(name: str, namespace: Namespace, **values: str) -> Json:
+    encoded = {
+        key.replace("_", "."): base64.b64encode(value.encode()).decode() for key, value in values.items()
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace.name},
+        "data": encoded,
+    }
+
+
+def allow_secrets(namespace: Namespace) -> None:
+    """Do what the message of a refused read says."""
+    namespace.kubectl(
+        *("create", "role", "secrets", "--verb=get,list,watch", "--resource=secrets"),
+    )
+    namespace.kubectl(
+        *("create", "rolebinding", "secrets", "--role=secrets", "--serviceaccount=kafleet-system:kafleet")
+    )
+
+
+def commit(broker: SecuredBroker, group: str, topic: str) -> None:
+    """Make a consumer group, so that there is something to see and to delete."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": group, "log_level": 0})
+    consumer.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
+    consumer.close()
+
+
+def test_the_documented_rights_are_enough(
+    secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
+) -> None:
+    """To make, grow, configure and delete topics, to read groups, and to delete them."""
+    tasks = f"{namespace.name}.triage.tasks"
+    namespace.apply(agent_group("triage", namespace.name, {"deletionPolicy": "Delete"}))
+    namespace.await_condition("triage", "TopicsReady", "True")
+    commit(secured_broker, f"{namespace.name}.triage.workers", tasks)
+    grown = {"partitions": 6, "onGrowth": "Reorder", "config": {"retention.ms": "1000000"}}
+    namespace.patch("AgentGroup", "triage", {"spec": {"tasks": grown}})
+
+    eventually(lambda: len(namespace.topics()[tasks].partitions) == 6)
+    eventually(lambda: namespace.overrides(tasks).get("retention.ms") == "1000000")
+    namespace.await_condition("triage", "TopicsReady", "True")
+    eventually(lambda: namespace.expect("AgentGroup", "triage")["status"]["lag"] == 0)
+    namespace.kubectl("delete", "agentgroup/triage", "--timeout=60s")
+    assert namespace.topics() == {}
+    assert secured.is_healthy()
+
+
+@pytest.mark.parametrize(
+    ("operation", "implied_by"), [("Describe", ["Alter", "Delete"]), ("DescribeConfigs", ["AlterConfigs"])]
+)
+def test_a_missing_right_to_see_topics_is_named_and_healed(
+    secured: SecuredOperator, namespace: Namespace, operation: str, implied_by: list[str]
+) -> None:
+    """With the topic and the operation; once it is granted, the fleet is ready by itself."""
+    namespace.apply(agent_group("triage", namespace.name))
+    namespace.await_condition("triage", "TopicsReady", "True")
+    rights = [grant(USER, "topic", f"{namespace.name}.*", each) for each in (operation, *implied_by)]
+    secured.broker.forbid(*rights)
+
+    message = namespace.await_condition("triage", "TopicsReady", "Unknown", "NotAuthorized")
+    assert message.startswith(f"topic '{namespace.name}.triage.")
+    assert f"no ACL allows the operator {operation}; grant it" in message
+    secured.broker.allow(*rights)
+    namespace.await_condition("triage", "TopicsReady", "True")
+    assert secured.is_healthy()
+
+
+@pytest.mark.parametrize(
+    ("operation", "change"),
+    [
+        ("Create", {}),
+        ("Alter", {"partitions": 5, "onGrowth": "Reorder"}),
+        ("AlterConfigs", {"config": {"retention.ms": "1000000"}}),
+    ],
+)
+def test_a_missing_right_to_change_topics_is_named_and_healed(
+    secured: SecuredOperator, namespace: Namespace, operation: str, change: Json
+) -> None:
+    """What exists goes on as it is."""
+    fleet = agent_group("triage", namespace.name)
+    if change:
+        namespace.apply(fleet)
+        namespace.await_condition("triage", "TopicsReady", "True")
+    right = grant(USER, "topic", f"{namespace.name}.*", operation)
+    secured.broker.forbid(right)
+    fleet["spec"]["tasks"] |= change
+    namespace.apply(fleet)
+
+    message = namespace.await_condition("triage", "TopicsReady", "False", "NotAuthorized")
+    assert (
+        f"topic '{namespace.name}.triage.tasks': no ACL allows the operator {operation}; grant it" in message
+    )
+    secured.broker.allow(right)
+    namespace.await_condition("triage", "TopicsReady", "True")
+
+
+def test_a_missing_right_to_delete_topics_is_named_and_healed(
+    secured: SecuredOperator, namespace: Namespace
+) -> None:
+    """The resource stays until they are gone."""
+    namespace.apply(agent_group("triage", namespace.name, {"deletionPolicy": "Delete"}))
+    namespace.await_condition("triage", "TopicsReady", "True")
+    right = grant(USER, "topic", f"{namespace.name}.*", "Delete")
+    secured.broker.forbid(right)
+    namespace.kubectl("delete", "agentgroup/triage", "--wait=false")
+
+    message = eventually(
+        lambda: [
+            each["message"]
+            for each in namespace.expect("AgentGroup", "triage")["status"]["conditions"]
+            if "no ACL allows the operator Delete; grant it" in each["message"]
+        ]
+    )
+    assert f"topic '{namespace.name}.triage." in message[0]
+    secured.broker.allow(right)
+    eventually(lambda: namespace.read("AgentGroup", "triage") is None)
+    assert namespace.topics() == {}
+
+
+def test_a_missing_right_on_groups_is_named_and_healed(
+    secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
+) -> None:
+    """Topics are ready all the same."""
+    namespace.apply(agent_group("triage", namespace.name))
+    namespace.await_condition("triage", "Progressing", "True")
+    # Read and Delete imply Describe.
+    rights = [grant(USER, "group", f"{namespace.name}.*", each) for each in ("Describe", "Read", "Delete")]
+    secured_broker.forbid(*rights)
+
+    message = namespace.await_condition("triage", "Progressing", "Unknown", "NotAuthorized")
+    assert f"'{namespace.name}.triage.workers'" in message
+    assert namespace.condition("triage", "TopicsReady")["status"] == "True"
+    secured_broker.allow(*rights)
+    namespace.await_condition("triage", "Progressing", "True")
+    assert secured.is_healthy()
+
+
+def test_a_new_password_is_taken_up_without_a_restart(
+    secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
+) -> None:
+    """Until the operator knows it, it says that it is refused, and as whom; agents are left alone."""
+    namespace.apply(agent_group("triage", namespace.name))
+    namespace.await_condition("triage", "TopicsReady", "True")
+    pid = secured.process.pid
+    # Connections that are open stay open: only a broker that comes back asks who one is.
+    secured_broker.set_password(USER, "another")
+    secured_broker.restart()
+    message = namespace.await_condition("triage", "TopicsReady", "Unknown", "NotAuthorized")
+    assert message == (
+        f"Kafka at '{secured_broker.scram}' refuses the operator: user '{USER}': invalid credentials; "
+        "check the chart's kafka.authentication"
+    )
+    secured.know("another\n")
+
+    namespace.await_condition("triage", "TopicsReady", "True")
+    assert secured.process.pid == pid
+    secured_broker.set_password(USER, PASSWORD)
+    secured.know(PASSWORD)
+
+
+def test_a_resource_with_brokers_of_its_own_is_served_as_itself(
+    secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
+) -> None:
+    """By the credentials in its namespace; a new certificate is taken up when the Secret has it."""
+    allow_secrets(namespace)
+    user = f"user-{namespace.name}"
+    secured_broker.forbid(*operator_rights(USER, namespace))
+    secured_broker.allow(*operator_rights(user, namespace))
+    strange, good = Authority().issue(user), secured_broker.authority.issue(user)
+    ca = secured_broker.authority.certificate
+    connection = {
+        "bootstrapServers": secured_broker.mtls,
+        "authentication": {"type": "mtls", "certificateAndKey": {"secret": "triage"}},
+        "tls": {"ca": {"secret": "triage", "key": "ca.crt"}},
+    }
+    namespace.apply(
+        secret("triage", namespace, tls_crt=strange.certificate, tls_key=strange.key, ca_crt=ca),
+        agent_group("triage", namespace.name, {"connection": connection}),
+    )
+
+    message = namespace.await_condition("triage", "TopicsReady", "Unknown", "NotAuthorized")
+    assert "the brokers do not accept the client certificate" in message
+    assert "connection.authentication.certificateAndKey" in message
+    namespace.apply(secret("triage", namespace, tls_crt=good.certificate, tls_key=good.key, ca_crt=ca))
+    namespace.await_condition("triage", "TopicsReady", "True")
+    namespace.await_condition("triage", "Progressing", "True")
+    for where in (secured.process.log.read_text(), namespace.kubectl("get", "agentgroup", "-o", "yaml")):
+        assert good.key.splitlines()[1] not in where
+
+
+def test_each_fault_of_a_connection_has_its_own_words(
+    secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
+) -> None:
+    """Never only that time ran out. Nobody gets the operator's own credentials by naming another address."""
+    allow_secrets(namespace)
+    ca = {"ca": {"secret": "kafka", "key": "ca.crt"}}
+    user = {"type": "scram-sha-512", "username": "nobody", "password": {"secret": "kafka", "key": "password"}}
+    elsewhere = secured_broker.scram.replace("127.0.0.1", "localhost")
+    namespace.apply(
+        secret(
+            "kafka",
+            namespace,
+            password="wrong",
+            ca_crt=secured_broker.authority.certificate,
+            other_crt=Authority().certificate,
+            nonsense="nonsense",
+        )
+    )
+    mtls, plaintext = secured_broker.mtls, secured_broker.bootstrap_servers.replace("127.0.0.1", "localhost")
+    faults: dict[str, tuple[Json, str, str]] = {
+        "password": (
+            {
+                "bootstrapServers": f"{secured_broker.scram},{secured_broker.scram}",
+                "authentication": user,
+                "tls": ca,
+            },
+            "NotAuthorized",
+            "user 'nobody': invalid credentials; check connection.authentication",
+        ),
+        "host": (
+            {"bootstrapServers": elsewhere, "authentication": user, "tls": ca},
+            "NotAuthorized",
+            "the brokers' certificate is not to be trusted; check that connection.tls.ca signed it",
+        ),
+        "authority": (
+            {"bootstrapServers": mtls, "tls": {"ca": {"secret": "kafka", "key": "other.crt"}}},
+            "NotAuthorized",
+            "the brokers' certificate is not to be trusted; check that connection.tls.ca signed it",
+        ),
+        "nonsense": (
+            {"bootstrapServers": mtls, "tls": {"ca": {"secret": "kafka", "key": "nonsense"}}},
+            "NotAuthorized",
+            "Kafka's client cannot use connection: ",
+        ),
+        "nobody": (
+            {"bootstrapServers": mtls, "tls": ca},
+            "NotAuthorized",
+            "the brokers want a client certificate; set connection.authentication of type mtls",
+        ),
+        "no-tls": (
+            {"bootstrapServers": f"{secured_broker.scram},{mtls}"},
+            "KafkaUnreachable",
+            "ends connections at once; it may want TLS or another type of authentication",
+        ),
+        "too-much-tls": (
+            {"bootstrapServers": plaintext, "tls": ca},
+            "KafkaUnreachable",
+            "does not speak TLS; remove connection.tls, or name the port that does",
+        ),
+        "key": (
+            {"bootstrapServers": mtls, "tls": {"ca": {"secret": "kafka", "key": "gone"}}},
+            "ReferenceNotFound",
+            "connection.tls.ca names key 'gone', which Secret 'kafka' does not have; add it",
+        ),
+        "secret": (
+            {"bootstrapServers": mtls, "tls": {"ca": {"secret": "gone", "key": "ca.crt"}}},
+            "ReferenceNotFound",
+            "connection.tls.ca names Secret 'gone', which does not exist; create it",
+        ),
+    }
+    namespace.apply(
+        *(agent_group(name, namespace.name, {"connection": each}) for name, (each, _, _) in faults.items())
+    )
+
+    for name, (_, reason, words) in faults.items():
+        assert words in namespace.await_condition(name, "TopicsReady", "Unknown", reason), name
+        assert namespace.read("Deployment", f"{name}-workers") is None
+    assert secured.is_healthy()
