@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from kafleet.lanes import Lane
     from kafleet.records import Outgoing
 
-_FATAL = KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes have no other name
 _POLL_SECONDS = 0.1
 _REFUSALS = frozenset(
     {
@@ -46,8 +45,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._acknowledged: list[Acknowledgement] = []  # of one poll; touched by the thread only
         self._is_stopping = False
-        settings = _settings(lane, client_id) | {"error_cb": self._on_error}
-        self._producer = Producer(settings, logger=logging.getLogger("librdkafka"))
+        self._producer = Producer(_settings(lane, client_id), logger=logging.getLogger("librdkafka"))
         self._thread = threading.Thread(target=self._run, name="kafka-writer", daemon=True)
 
     def start(self) -> None:
@@ -76,21 +74,24 @@ class Writer:
 
     def _run(self) -> None:
         while not self._is_stopping:
-            self._producer.poll(_POLL_SECONDS)
+            try:
+                self._producer.poll(_POLL_SECONDS)
+            except KafkaException as error:  # the client raises what is fatal, and does not call back
+                self._tell(self._fail, f"the producer cannot go on: {error.args[0].str()}")
+                return
             if self._acknowledged:
                 acknowledged, self._acknowledged = self._acknowledged, []
-                try:
-                    self._loop.call_soon_threadsafe(_resolve_all, acknowledged)
-                except RuntimeError:  # the loop is closed: the process is ending without us
-                    return
+                self._tell(_resolve_all, acknowledged)
+
+    def _tell(self, function: Callable[..., None], argument: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, argument)
+        except RuntimeError:  # the loop is closed: the process is ending without us
+            self._is_stopping = True
 
     def _on_delivery(self, written: asyncio.Future[None], error: KafkaError | None, message: Message) -> None:
         failure = None if error is None else _failure(error, message.topic())
         self._acknowledged.append((written, failure))
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.code() == _FATAL or error.fatal():
-            self._loop.call_soon_threadsafe(self._fail, f"the producer cannot go on: {error.str()}")
 
 
 def _settings(lane: Lane, client_id: str) -> dict[str, object]:

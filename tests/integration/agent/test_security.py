@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -143,27 +144,57 @@ def test_an_agent_that_is_refused_says_why_and_keeps_trying(lane: SecuredLane, w
         assert lane.answers() == expected(5)
 
 
-@pytest.mark.parametrize(
-    ("kind", "of", "operation"),
-    [("group", "its lane", "Read"), ("topic", "the inbox", "Read"), ("topic", "what it writes", "Write")],
-)
-def test_an_agent_without_a_right_loses_nothing_and_goes_on_when_it_has_it(
-    lane: SecuredLane, kind: str, of: str, operation: str
+@pytest.mark.parametrize(("kind", "of"), [("group", "its lane"), ("topic", "the inbox")])
+def test_an_agent_that_may_not_read_says_so_and_begins_when_it_may(
+    lane: SecuredLane, kind: str, of: str
 ) -> None:
-    """It says what is not allowed, commits nothing that it could not settle, and needs no restart."""
+    """It needs no restart."""
     lane.use_scram("s3cret")
-    missing = [grant(lane.user, kind, name, operation) for name in lane.names()[of]]
+    missing = [grant(lane.user, kind, name, "Read") for name in lane.names()[of]]
     lane.broker.allow(*(right for right in lane.rights() if right not in missing))
     lane.feed(5)
     lane.flush()
-    worker = lane.worker("one", maxAttempts=1000)
+    worker = lane.worker("one")
 
     def says_why() -> bool:
         worker.check()
-        return "authorization failed" in worker.log.read_text()
+        return any(
+            "authorization failed" in line["error"] for line in worker.events("Kafka reports an error")
+        )
 
     eventually(says_why)
-    assert lane.committed() == {}
+    assert worker.get("readyz")[0] == 503
     lane.broker.allow(*missing)
     lane.await_done()
-    assert {key: sorted(set(numbers)) for key, numbers in lane.answers().items()} == expected(5)
+    assert lane.answers() == expected(5)
+
+
+def test_an_agent_that_may_not_write_any_more_keeps_its_records(lane: SecuredLane) -> None:
+    """Nothing is committed that could not be answered, and granted again, it goes on."""
+    lane.use_scram("s3cret")
+    lane.broker.allow(*lane.rights())
+    worker = lane.worker("one")
+    lane.feed(5)
+    lane.flush()
+    lane.await_done()
+    lost = [grant(lane.user, "topic", name, "Write") for name in lane.names()["what it writes"]]
+    lane.broker.forbid(*lost)
+    lane.feed(5, start=5)
+    lane.flush()
+
+    eventually(lambda: worker.events("cannot write, the record's key waits"))
+    assert sum(lane.committed().values()) == 5
+    lane.broker.allow(*lost)
+    lane.await_done()
+    assert lane.answers() == expected(10)
+
+
+def test_an_agent_that_may_write_nothing_ends_and_says_so(lane: SecuredLane) -> None:
+    """Kafka gives it no producer at all; the kubelet starts it again, and its pod says why it ended."""
+    lane.use_scram("s3cret")
+    writes = [grant(lane.user, "topic", name, "Write") for name in lane.names()["what it writes"]]
+    lane.broker.allow(*(right for right in lane.rights() if right not in writes))
+    worker = lane.worker("one")
+
+    eventually(lambda: worker.pid is None)
+    assert "Cluster authorization failed" in json.loads(worker.termination_log.read_text())["error"]
