@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kafleet.commitmetadata import Progress, metadata_of, progress_from
 from kafleet.offsetmaps import OffsetMap
 from kafleet.ports import Assignment, Position
+from kafleet.suspects import Suspects
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -48,14 +49,16 @@ class Lot:
         "partition",
         "ready",
         "size",
+        "suspects",
     )
 
-    def __init__(self, partition: Partition, assignment: Assignment) -> None:
+    def __init__(self, partition: Partition, assignment: Assignment, *, concurrency: int, now: float) -> None:
         self.partition = partition
         self.epoch, self.committed, metadata = assignment
         progress = Progress() if self.committed is None else progress_from(self.committed, metadata)
         self.offsets = OffsetMap(self.committed, progress.settled)
         self.failed = dict(progress.failed)  # attempts, by offset, of what is not settled
+        self.suspects = Suspects(max(0, progress.unclean - 1), concurrency, now)  # one of them are we
         self.map_fullness = 0.0  # of its room, as of the last position
         self._changes = 0  # of what should be committed
         self._acknowledged = 0  # of those changes
@@ -70,6 +73,8 @@ class Lot:
     def fetch(self, offset: int) -> bool:
         """Note an offset that was read, rising; False if an earlier owner has settled it."""
         is_new = self.offsets.fetch(offset)
+        if is_new:
+            self.suspects.fetch(offset)
         if self.committed is None or not is_new:
             self._changes += 1
         return is_new
@@ -78,19 +83,29 @@ class Lot:
         """Note that an offset is settled."""
         self.offsets.settle(offset)
         self.failed.pop(offset, None)
+        self.suspects.settle(offset)
         self._changes += 1
 
-    def fail(self, offset: int, attempts: int) -> None:
-        """Note how many attempts at an offset have failed by now."""
-        self.failed[offset] = attempts
+    def fail(self, offset: int, attempts: int) -> int:
+        """Note how many attempts at an offset have failed by now; returns which change that is."""
+        if attempts:
+            self.failed[offset] = attempts
+        else:
+            self.failed.pop(offset, None)
         self._changes += 1
+        return self._changes
 
-    def uncommitted(self) -> tuple[int, Position] | None:
-        """Return what should be committed and which change it is, None if all is acknowledged."""
+    def uncommitted(self, now: float) -> tuple[int, Position] | None:
+        """Return what should be committed and which change it is, None if all is acknowledged.
+
+        Whoever closes a partition always commits: that it was left in good order.
+        """
+        self._changes += self.suspects.clear(now, is_idle=not self.items)
         offset = self.offsets.position
-        if offset is None or self._changes == self._acknowledged:
+        if offset is None or not (self.is_closed or self._changes > self._acknowledged):
             return None
-        metadata = metadata_of(offset, Progress(self.offsets.settled(), self.failed))
+        unclean = self.suspects.deaths + (not self.is_closed)
+        metadata = metadata_of(offset, Progress(self.offsets.settled(), self.failed, unclean))
         self.map_fullness = metadata.fullness
         return self._changes, Position(self.partition, self.epoch, offset, metadata.text)
 
@@ -98,6 +113,11 @@ class Lot:
         """Note that a position is committed."""
         self._acknowledged = change
         self.committed = position.offset
+        self.suspects.is_lifted = self.suspects.is_lifted or not self.suspects.deaths
+
+    def is_acknowledged(self, change: int) -> bool:
+        """Tell whether a change is committed."""
+        return self._acknowledged >= change
 
     def fullness(self, *, shares: int, concurrency: int) -> float:
         """Return how much of its share of memory a partition has used, or of its offset map; 1 is full."""
@@ -138,6 +158,11 @@ class Item:
         self.ready_since = 0.0
         self.timer: TimerHandle | None = None  # while it waits to be tried again
 
+    def discount(self) -> None:
+        """Take back an attempt that was counted beforehand and came to nothing."""
+        if self.lot.failed.get(self.record.offset) == self.attempt:
+            self.lot.fail(self.record.offset, self.attempt - 1)
+
 
 class Backlog:
     """Queues by key and turns by partition. `is_ordered` False lets records of one key run side by side."""
@@ -146,6 +171,8 @@ class Backlog:
         self._is_ordered = is_ordered
         self._queues: dict[bytes, deque[Item]] = {}
         self._turns: deque[Lot] = deque()  # lots with something ready, each once
+        self._suspects: set[Item] = set()  # those that are out
+        self._held_back: list[Item] = []  # suspects that wait for another one
 
     def add(self, item: Item, now: float) -> None:
         """Put a record at the end of its key's queue; it is ready at once if nothing is before it."""
@@ -169,13 +196,29 @@ class Backlog:
 
     def take(self) -> Item | None:
         """Return the next ready record, partitions taking turns; None if there is none."""
-        if not self._turns:
-            return None
-        lot = self._turns.popleft()
-        item = lot.ready.popleft()
-        if lot.ready:
-            self._turns.append(lot)
-        return item
+        while self._turns:
+            lot = self._turns.popleft()
+            item = lot.ready.popleft()
+            if lot.ready:
+                self._turns.append(lot)
+            if item.lot.suspects.is_lifted:
+                return item
+            if len(self._suspects) < min(each.lot.suspects.limit for each in (item, *self._suspects)):
+                self._suspects.add(item)
+                return item
+            self._held_back.append(item)
+        return None
+
+    def give_back(self, item: Item, now: float) -> None:
+        """Note that a record that was taken is not in flight any more."""
+        self._suspects.discard(item)
+        self.release(now)
+
+    def release(self, now: float) -> None:
+        """Look anew at what was held back because of suspects."""
+        held_back, self._held_back = self._held_back, []
+        for each in held_back:
+            self.make_ready(each, now)
 
     def remove(self, item: Item, now: float) -> None:
         """Forget a record that is not waiting in `ready`; the next one of its key becomes ready."""
@@ -197,6 +240,7 @@ class Backlog:
         if lot.ready:
             self._turns.remove(lot)
             lot.ready.clear()
+        self._held_back = [item for item in self._held_back if item.lot is not lot]
         # Newest first: removing the first of a key makes the next one ready, which may have to go as well.
         for item in reversed([item for item in lot.items if not item.is_in_flight]):
             if item.timer is not None:

@@ -19,7 +19,7 @@ ATTEMPTS_BYTES = 512
 _VERSION = b"\x01"
 _CHECKSUM = slice(1, 5)
 _SECTIONS = 5  # where they begin
-_MAP, _ATTEMPTS = 1, 2
+_MAP, _ATTEMPTS, _UNCLEAN = 1, 2, 3
 _PLAIN, _DEFLATED = b"\x00", b"\x01"
 _RAW_DEFLATE = -15
 _INFLATED_BYTES = 65_536
@@ -31,10 +31,12 @@ class Progress:
     """What is known above a committed offset.
 
     `settled`: ranges of offsets, rising, with gaps between them. `failed`: attempts that failed, by offset.
+    `unclean`: owners in a row that have not left in good order, the present one included.
     """
 
     settled: Sequence[range] = ()
     failed: Mapping[int, int] = field(default_factory=dict)
+    unclean: int = 0
 
 
 class CommitMetadata(NamedTuple):
@@ -55,9 +57,10 @@ def metadata_of(committed: int, progress: Progress) -> CommitMetadata:
     if fullness > 1:
         settled = _cut_map(committed, progress.settled)
     attempts = _attempts_of(committed, progress.failed)
+    unclean = _varint(progress.unclean) if progress.unclean else b""
     sections = b"".join(
         bytes([tag]) + _varint(len(content)) + content
-        for tag, content in ((_MAP, settled), (_ATTEMPTS, attempts))
+        for tag, content in ((_MAP, settled), (_ATTEMPTS, attempts), (_UNCLEAN, unclean))
         if content
     )
     if not sections:
@@ -86,6 +89,7 @@ def _progress(committed: int, text: str) -> Progress:
     return Progress(
         tuple(_settled(committed, found[_MAP])) if _MAP in found else (),
         dict(_failed(committed, found[_ATTEMPTS])) if _ATTEMPTS in found else {},
+        _count(found[_UNCLEAN]) if _UNCLEAN in found else 0,
     )
 
 
@@ -181,6 +185,13 @@ def _failed(committed: int, content: bytes) -> Iterator[tuple[int, int]]:
             raise _Undecodable
         offset, is_first = offset + distance, False
         yield offset, attempts
+
+
+def _count(content: bytes) -> int:
+    number, end = _read_varint(content, 0)
+    if not number or end != len(content):
+        raise _Undecodable
+    return number
 
 
 def _varint(number: int) -> bytes:

@@ -15,7 +15,7 @@ from kafleet.backlogs import Backlog, Item, Lot
 from kafleet.backoffs import Backoff
 from kafleet.delivering import Deliveries
 from kafleet.ports import Assignment, Position
-from kafleet.verdicts import Failed, Finished, Postponed, Refused, Saturated, Verdict
+from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated, Verdict
 
 if TYPE_CHECKING:
     import random
@@ -59,6 +59,7 @@ class Dispatcher:
         self._backlog = Backlog(is_ordered=lane.delivery.ordering == "Key")
         self._tasks: dict[Item, asyncio.Task[float | None]] = {}
         self._throttle_timer: asyncio.TimerHandle | None = None  # while it runs nothing is started
+        self._committing = asyncio.Lock()
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
@@ -102,7 +103,7 @@ class Dispatcher:
     def assign(self, assignments: Mapping[Partition, Assignment]) -> None:
         """Take partitions on, each in a new epoch, with what their last owner left beside its commit."""
         for partition, assignment in assignments.items():
-            self.lots[partition] = Lot(partition, assignment)
+            self.lots[partition] = self._lot(partition, assignment)
         self._metrics.rebalanced("assigned")
         self._balance_all()
 
@@ -140,7 +141,7 @@ class Dispatcher:
         for lot in lots:
             self._close(lot)
         self._balance_all()
-        return _uncommitted(lots)
+        return self._uncommitted(lots)
 
     def lose(self, partitions: Iterable[Partition]) -> None:
         """Drop partitions that another member may have already: cancel everything, commit nothing."""
@@ -162,7 +163,7 @@ class Dispatcher:
             self._close(lot)
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=_CANCEL_SECONDS)
-        return _uncommitted(lots)
+        return self._uncommitted(lots)
 
     def cancel(self) -> None:
         """Stop working on everything at once: this process may not own its partitions any more."""
@@ -186,15 +187,19 @@ class Dispatcher:
 
     async def commit(self) -> None:
         """Commit of every partition what has changed, and wait for the answer."""
-        changed = [(lot, *found) for lot in self.lots.values() if (found := lot.uncommitted())]
-        self._balance_all()  # the maps were measured just now
-        if not changed:
-            return
-        acknowledged = await self._source.commit([position for _, _, position in changed])
-        for lot, change, position in changed:
-            if position.partition in acknowledged:
-                lot.acknowledge(change, position)
-        self._metrics.committed(len(acknowledged), len(changed) - len(acknowledged))
+        async with self._committing:
+            now = self._loop.time()
+            changed = [(lot, *found) for lot in self.lots.values() if (found := lot.uncommitted(now))]
+            self._balance_all()  # the maps were measured just now
+            if not changed:
+                return
+            acknowledged = await self._source.commit([position for _, _, position in changed])
+            for lot, change, position in changed:
+                if position.partition in acknowledged:
+                    lot.acknowledge(change, position)
+            self._metrics.committed(len(acknowledged), len(changed) - len(acknowledged))
+        self._backlog.release(self._loop.time())
+        self._pump()
 
     async def commit_regularly(self) -> None:
         """Commit at least each second while there is something to commit; runs until cancelled."""
@@ -233,6 +238,7 @@ class Dispatcher:
         del self._tasks[item]
         item.is_in_flight = False
         item.lot.in_flight -= 1
+        self._backlog.give_back(item, self._loop.time())
         delay = self._delay_after(item, task)
         if delay is not None and not item.lot.is_leaving:
             self._hold(item, delay)
@@ -243,8 +249,9 @@ class Dispatcher:
             self._balance(item.lot)
 
     def _delay_after(self, item: Item, task: asyncio.Task[float | None]) -> float | None:
-        if task.cancelled():
-            return 0.0  # by a suspension; where its partition is gone it is forgotten all the same
+        if task.cancelled():  # by a suspension; where its partition is gone it is forgotten all the same
+            item.discount()
+            return 0.0
         error = task.exception()
         if error is not None:  # a mistake of ours must neither lose the record nor stop the others
             self._logger.error("internal error", **item.record.names, exc_info=error)
@@ -256,6 +263,8 @@ class Dispatcher:
 
     async def _advance(self, item: Item) -> float | None:
         """Hold a slot for one attempt or one try to write; None when settled, else the seconds to wait."""
+        if item.outgoing is None and not item.lot.suspects.is_lifted and item.lot.suspects.limit == 1:
+            await self._count_beforehand(item)
         if item.outgoing is None:
             started = self._loop.time()
             verdict = await self._attempt(item.record, item.attempt)
@@ -264,6 +273,18 @@ class Dispatcher:
             if delay is not None:
                 return delay
         return await self._deliveries.deliver(item)
+
+    async def _count_beforehand(self, item: Item) -> None:
+        """Count an attempt that may kill the process before it is made; the last one was the last."""
+        if item.attempt > self._delivery.max_attempts:
+            died = Fault("ProcessDied", f"the process died {item.attempt - 1} times while it ran alone")
+            self._deliveries.bury(item, "ProcessDied", died, item.attempt - 1)
+            return
+        change = item.lot.fail(item.record.offset, item.attempt)
+        while not item.lot.is_acknowledged(change):
+            await self.commit()
+            if not item.lot.is_acknowledged(change):
+                await asyncio.sleep(COMMIT_SECONDS)
 
     def _judge(self, item: Item, verdict: Verdict) -> float | None:
         """Decide on an attempt; None when there is something to write, else the seconds until the next."""
@@ -281,8 +302,10 @@ class Dispatcher:
                 item.attempt += 1
                 return self._backoff.seconds(item.attempt - 1)
             case Postponed(after):
+                item.discount()
                 return min(after, LONGEST_WAIT_SECONDS)
             case Saturated(after):
+                item.discount()
                 self._throttle(min(after, LONGEST_WAIT_SECONDS))
                 return 0.0
         return None
@@ -323,6 +346,12 @@ class Dispatcher:
             lot.is_paused = False
             self._source.resume(lot.partition)
 
+    def _lot(self, partition: Partition, assignment: Assignment) -> Lot:
+        return Lot(partition, assignment, concurrency=self._delivery.concurrency, now=self._loop.time())
+
+    def _uncommitted(self, lots: Iterable[Lot]) -> list[Position]:
+        return [found[1] for lot in lots if (found := lot.uncommitted(self._loop.time()))]
+
     def _begin_again(self, lot: Lot, offset: int) -> Lot:
         """Start over a partition whose offsets went back: its topic was made again, or its log was cut."""
         self._logger.warning(
@@ -334,7 +363,7 @@ class Dispatcher:
         )
         self._leave(lot)
         self._close(lot)
-        fresh = self.lots[lot.partition] = Lot(lot.partition, Assignment(lot.epoch))
+        fresh = self.lots[lot.partition] = self._lot(lot.partition, Assignment(lot.epoch))
         fresh.is_paused = lot.is_paused
         return fresh
 
@@ -353,7 +382,3 @@ class Dispatcher:
         self.lots.pop(lot.partition, None)
         for item in lot.items:
             self._tasks[item].cancel()
-
-
-def _uncommitted(lots: Iterable[Lot]) -> list[Position]:
-    return [found[1] for lot in lots if (found := lot.uncommitted())]

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from kafleet.connections import librdkafka_settings
 from kafleet.ports import Assignment
 from kafleet.records import Partition, Record
-from kafleet.takeovers import starts_of
+from kafleet.takeovers import taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
@@ -251,16 +251,14 @@ class Reader:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._hand_over()
-        is_pinned = self._lane.delivery.start_from == "latest"
-        starts = starts_of(consumer, partitions, is_pinned=is_pinned, wait=self._wait_for_brokers)
+        start_from = self._lane.delivery.start_from
+        starts = taken_over(consumer, partitions, start_from=start_from, wait=self._wait_for_brokers)
         if starts is None:
-            return  # stopping: nothing will be read any more
+            return  # they are not ours, or nothing will be read any more: what comes of them is ignored
         consumer.incremental_assign(starts)
         self._last_epoch += 1
         assignments = {
-            Partition(each.topic, each.partition): Assignment(
-                self._last_epoch, each.offset if each.offset >= 0 else None, each.metadata
-            )
+            Partition(each.topic, each.partition): Assignment(self._last_epoch, each.offset, each.metadata)
             for each in starts
         }
         self._owned |= dict.fromkeys(assignments, self._last_epoch)
@@ -271,11 +269,10 @@ class Reader:
     def _wait_for_brokers(self, error: KafkaError) -> bool:
         """Go on serving commands for a moment; False if there is nothing to wait for any more."""
         self._on_error(error)
-        if error.code() in _EXPELLED:  # it joins again only after this callback, which waits for an answer
-            self._fatal = f"expelled from the group while taking partitions over: {error.str()}"
         self._serve(_POLL_SECONDS)
         self._contact.polled_at = time.monotonic()
-        return not self._is_stopping and self._fatal is None
+        # Whoever was expelled joins again, but only after this callback, which must not wait for it.
+        return not self._is_stopping and self._fatal is None and error.code() not in _EXPELLED
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Let go in good order. The client gives the partitions up when this returns."""

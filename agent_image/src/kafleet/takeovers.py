@@ -1,14 +1,17 @@
-"""Where an assigned partition begins: at its committed offset, with what was remembered beside it.
+"""Taking a partition over: from its committed offset, with what was remembered beside it.
 
-Both are read in one request, so that they belong together. Nothing is read of a partition before they are
-known: a read that failed is tried again, never taken for an offset that is absent.
+Both are read in one request, so that they belong together. Before anything is read of the partition a commit
+says that one more owner may die; see `suspects`. What fails is tried again, never taken for an absent offset.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from kafleet.commitmetadata import metadata_of, progress_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,36 +29,41 @@ class Committed(Protocol):
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None: ...
 
 
-def starts_of(
+def taken_over(
     consumer: Committed,
     partitions: list[TopicPartition],
     *,
-    is_pinned: bool,
+    start_from: str,
     wait: Callable[[KafkaError], bool],
 ) -> list[TopicPartition] | None:
-    """Return the partitions with committed offset and metadata; the offset is below 0 where there is none.
+    """Return the partitions with offset and metadata as they are committed now.
 
-    `is_pinned`: where there is none, the end of the log is committed first. Otherwise a crash before the
-    first commit would skip what arrived meanwhile. `wait` is called between attempts; None once it returns
-    False.
+    Where the group never committed, that is the first offset or, with `start_from` "latest", the next one: a
+    crash before the first commit must not skip what arrives meanwhile. `wait` is called between attempts;
+    None once it returns False.
     """
     while True:
         try:
-            found = _checked(consumer.committed(partitions, timeout=_CALL_SECONDS))
-            if is_pinned:
-                _pin(consumer, [each for each in found if each.offset < 0])
+            starts = []
+            for each in _checked(consumer.committed(partitions, timeout=_CALL_SECONDS)):
+                offset = each.offset
+                if offset < 0:
+                    ends = consumer.get_watermark_offsets(each, timeout=_CALL_SECONDS)
+                    offset = ends[start_from == "latest"]
+                metadata = marked(offset, each.metadata)
+                starts.append(TopicPartition(each.topic, each.partition, offset, metadata))
+            _checked(consumer.commit(offsets=starts, asynchronous=False) or [])
         except KafkaException as error:
             if not wait(error.args[0]):
                 return None
         else:
-            return found
+            return starts
 
 
-def _pin(consumer: Committed, fresh: list[TopicPartition]) -> None:
-    for each in fresh:
-        _, each.offset = consumer.get_watermark_offsets(each, timeout=_CALL_SECONDS)
-    if fresh:
-        _checked(consumer.commit(offsets=fresh, asynchronous=False) or [])
+def marked(committed: int, metadata: str | None) -> str:
+    """Return metadata that says that one more owner has not left in good order yet."""
+    progress = progress_from(committed, metadata)
+    return metadata_of(committed, replace(progress, unclean=progress.unclean + 1)).text
 
 
 def _checked(results: list[TopicPartition]) -> list[TopicPartition]:

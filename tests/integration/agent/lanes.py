@@ -50,7 +50,7 @@ DELIVERY: dict[str, Any] = {
 }
 LARGEST_RECORD = 20 << 20
 CODE = """
-import asyncio, time
+import asyncio, os, time
 from pydantic import BaseModel
 from kafleet import Agent, Context, Reject
 
@@ -58,6 +58,7 @@ class Task(BaseModel):
     number: int
     seconds: float = 0.0
     failures: int = 0
+    is_fatal: bool = False
 
 class Answer(BaseModel):
     number: int
@@ -68,6 +69,8 @@ agent = Agent()
 @agent.task
 async def answer(task: Task, ctx: Context) -> Answer:
     await asyncio.sleep(task.seconds if ctx.attempt == 1 else 0)
+    if task.is_fatal:
+        os._exit(3)
     if task.failures < 0:
         raise Reject("no wish to")
     if ctx.attempt <= task.failures:

@@ -124,9 +124,9 @@ def test_a_worker_told_to_stop_finishes_its_work_exits_cleanly_and_nothing_is_re
 def test_a_worker_that_joins_takes_over_partitions_and_nothing_is_repeated(lane: KafkaLane) -> None:
     lane.feed(600, seconds=0.1, keys=40)
     lane.flush()
-    first = lane.worker("a")
+    first = lane.worker("a", concurrency=4)
     lane.await_results(60)
-    second = lane.worker("b")
+    second = lane.worker("b", concurrency=4)
     lane.await_done()
 
     assert first.events("partitions revoked")

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from integration.agent.lanes import check_order, expected
 from integration.servers import eventually
 
 if TYPE_CHECKING:
@@ -69,6 +70,28 @@ def test_failed_attempts_are_counted_over_a_kill(lane: KafkaLane) -> None:
     assert attempts == [[1, 2], [3, 4]]
     [letter] = lane.read(lane.dead_letters)
     assert dict(letter.headers())["kafleet_attempts"] == b"4"
+
+
+def test_a_record_that_kills_its_process_is_isolated_and_buried_without_a_human(lane: KafkaLane) -> None:
+    lane.feed(100)
+    lane.write(b"fatal", b'{"number": -1, "is_fatal": true}')
+    lane.feed(100, start=100)
+    lane.flush()
+    for starts in range(1, 20):
+        worker = lane.worker(f"worker-{starts}", concurrency=2, maxAttempts=2)
+        lane.workers.remove(worker)  # it may end by itself
+        if eventually(lambda worker=worker: "died" if worker.pid is None else lane.is_done()) is True:  # type: ignore[misc]
+            break
+    assert worker.stop() == 0
+
+    print(f"buried at start {starts}")
+    [letter] = lane.read(lane.dead_letters)
+    headers = dict(letter.headers())
+    assert letter.key() == b"fatal"
+    assert (headers["kafleet_reason"], headers["kafleet_attempts"]) == (b"ProcessDied", b"2")
+    assert starts == 5  # two deaths at full, two alone, one to bury it
+    check_order(lane.answers(), expected(200))
+    assert max(each.unclean for each in lane.progress().values()) <= 4  # less what it settled in time
 
 
 def settled(lane: KafkaLane) -> int:

@@ -72,6 +72,7 @@ class Fleet:
     running: Counter[bytes] = field(default_factory=Counter)  # handlers by key, now
     most_running: int = 0
     is_ordered: bool = True
+    killed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def fill(self, partition: Partition, keys: Iterable[bytes | None]) -> None:
         records = self.log.records[partition]
@@ -107,6 +108,9 @@ class Fleet:
         finally:
             self.running[key] -= 1
         self.counts[name] += 1
+        if plan.verdicts[0] == "kills":
+            self.killed.set()
+            await asyncio.Event().wait()  # whoever watches ends the member now
         return plan.verdict(record, self.counts[name])
 
     def _check_order(self, record: Record) -> None:

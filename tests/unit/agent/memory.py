@@ -7,13 +7,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from kafleet.commitmetadata import progress_from
-from kafleet.ports import Assignment
+from kafleet.ports import Assignment, Position
+from kafleet.takeovers import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from kafleet.dispatching import Dispatcher
-    from kafleet.ports import Position, WriteFailed
+    from kafleet.ports import WriteFailed
     from kafleet.records import Outgoing, Partition, Record
 
 
@@ -83,8 +84,9 @@ class MemorySource:
         self.epochs[partition] = self._epoch
         self.positions[partition] = self.log.committed[partition]
         self.paused.discard(partition)
-        metadata = self.log.metadata.get(partition)
-        committed = None if metadata is None else self.log.committed[partition]
+        committed = self.log.committed[partition]
+        metadata = marked(committed, self.log.metadata.get(partition))
+        self.log.commit([Position(partition, self._epoch, committed, metadata)])
         dispatcher.assign({partition: Assignment(self._epoch, committed, metadata)})
 
     def feed(self, dispatcher: Dispatcher) -> None:

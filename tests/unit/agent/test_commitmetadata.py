@@ -35,7 +35,7 @@ def known(draw: st.DrawFn, most: int = 40) -> tuple[int, Progress]:
         end += gap + length
     unsettled.append(end)
     failed = draw(st.dictionaries(st.sampled_from(unsettled), attempts, max_size=most))
-    return committed, Progress(tuple(settled), failed)
+    return committed, Progress(tuple(settled), failed, draw(st.integers(0, 1_000)))
 
 
 def name_of(vector: dict[str, Any]) -> str:
@@ -49,6 +49,7 @@ def test_the_contracts_vectors_are_read_as_it_says(vector: dict[str, Any]) -> No
     assert [[each.start, each.stop] for each in progress.settled] == vector["settled"]
     assert sum(len(each) for each in progress.settled) == vector["settledCount"]
     assert {str(offset): count for offset, count in progress.failed.items()} == vector["failed"]
+    assert progress.unclean == vector["unclean"]
 
 
 @pytest.mark.parametrize("vector", [each for each in VECTORS if each["isCanonical"]], ids=name_of)
@@ -56,7 +57,8 @@ def test_the_contracts_vectors_are_written_as_it_says(vector: dict[str, Any]) ->
     settled = [range(start, stop) for start, stop in vector["settled"]]
     failed = {int(offset): count for offset, count in vector["failed"].items()}
 
-    assert metadata_of(vector["committed"], Progress(settled, failed)).text == vector["metadata"]
+    progress = Progress(settled, failed, vector["unclean"])
+    assert metadata_of(vector["committed"], progress).text == vector["metadata"]
 
 
 @settings(deadline=None)
@@ -107,7 +109,7 @@ def test_it_always_fits_and_what_is_cut_off_is_the_upper_end(committed: int, run
         settled.append(range(start, end))
     failed = {offset: random.choice((1, 2, 200)) for offset in range(committed, committed + runs)}
 
-    metadata = metadata_of(committed, Progress(settled, failed))
+    metadata = metadata_of(committed, Progress(settled, failed, 2**40))
     read = progress_from(committed, metadata.text)
 
     assert len(metadata.text) <= MOST_CHARACTERS

@@ -59,7 +59,7 @@ def test_the_status_of_a_busy_replica_fits_the_contract() -> None:
             "topic": "tasks",
             "partition": 0,
             "position": 0,
-            "committed": None,
+            "committed": 0,
             "inFlight": 1,
             "held": 3,
             "paused": False,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from unit.agent.fleets import Fleet, Plan, dead, names, single, until_done
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.agent.fleets import Fleet, Plan, dead, names, settled_name, single, until_done
 from virtual import run, until
 
-from kafleet.commitmetadata import Progress, metadata_of
+from kafleet.commitmetadata import Progress, metadata_of, progress_from
 from kafleet.ports import Position
 from kafleet.records import Partition
-from kafleet.takeovers import starts_of
+from kafleet.takeovers import marked, taken_over
 
 P0 = Partition("tasks", 0)
 HEAD = "tasks/0/0"
@@ -132,12 +136,112 @@ def test_a_partition_whose_map_is_nearly_full_is_read_on_only_as_room_is_made() 
     assert len(fleet.calls) == settled.count(False)
 
 
+async def deaths(fleet: Fleet, most: int, **options: Any) -> list[int]:  # noqa: ANN401 - passed on
+    """Let owner after owner die of what kills; returns how many records each had in flight when it died."""
+    found = []
+    for _ in range(most):
+        member = single(fleet, P0, batch=50, **options)
+        fleet.killed.clear()
+        dying = asyncio.create_task(fleet.killed.wait())
+        done = asyncio.create_task(until_done(fleet, 1_000))
+        await asyncio.wait({dying, done}, return_when=asyncio.FIRST_COMPLETED)
+        found.append(member.dispatcher.in_flight)
+        dying.cancel()
+        if done.done():
+            await member.stop(1)
+            return found
+        done.cancel()
+        member.crash()
+    raise AssertionError(f"not done after {most} deaths")
+
+
+def test_a_record_that_kills_its_process_is_isolated_counted_and_buried() -> None:
+    """Two deaths with everything, then with half as many suspects each time, at last alone."""
+    fleet = Fleet(plans={"tasks/0/5": Plan(seconds=0.05, verdicts=("kills",))})
+    fleet.fill(P0, [None] * 100)
+
+    found = run(deaths(fleet, 20, concurrency=8, maxAttempts=3))
+
+    [letter] = dead(fleet)
+    headers = dict(letter.headers)
+    assert settled_name(letter) == "tasks/0/5"
+    assert headers["kafleet_reason"] == b"ProcessDied"
+    assert headers["kafleet_attempts"] == b"3"
+    assert headers["kafka_dlt-exception-message"] == b"the process died 3 times while it ran alone"
+    # Found 0 and 1: all. Found 2, 3: suspects of 4 and 2. Then alone, three times, beside newcomers.
+    assert len(found) == 2 + 2 + 3 + 1
+    assert {settled_name(each) for each in fleet.log.written} == {f"tasks/0/{n}" for n in range(100)}
+
+
+def test_suspects_run_few_at_a_time_until_as_many_are_settled_as_can_have_killed() -> None:
+    fleet = Fleet(plans={f"tasks/0/{offset}": Plan(seconds=5) for offset in range(200)})
+    fleet.fill(P0, [None] * 200)
+    for _ in range(4):
+        fleet.log.metadata[P0] = marked(0, fleet.log.metadata.get(P0))
+
+    async def story() -> None:
+        member = single(fleet, P0, batch=200, concurrency=16)
+        await until(4)  # of 5
+        assert len(fleet.calls) == 2  # 16, halved three times
+        await until(5 * 16 / 2 + 4)
+        assert set(names(fleet)[:16]) == {f"tasks/0/{offset}" for offset in range(16)}
+        assert len(fleet.calls) == 32
+        await until_done(fleet, 1_000)
+        await member.stop(1)
+
+    run(story())
+
+    assert len(fleet.calls) == 200
+
+
+def test_a_single_death_and_deaths_of_owners_that_left_in_good_order_suspect_nobody() -> None:
+    fleet = Fleet()
+    fleet.fill(P0, [None] * 1_700)
+
+    def unclean() -> int:
+        return progress_from(fleet.log.committed[P0], fleet.log.metadata[P0]).unclean
+
+    async def story() -> None:
+        for _ in range(3):
+            first = single(fleet, P0, concurrency=2)
+            assert unclean() == 1
+            await asyncio.sleep(1.5)
+            first.crash()
+            second = single(fleet, P0, concurrency=2)
+            await asyncio.sleep(9)
+            assert unclean() == 2
+            await asyncio.sleep(3)
+            assert unclean() == 1
+            await second.revoke(P0)
+            assert unclean() == 0
+            await second.stop(0)
+
+    run(story())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_whatever_kills_is_buried_and_everything_else_is_done(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 30))
+    keys = data.draw(st.lists(st.sampled_from([b"a", b"b", None]), min_size=count, max_size=count))
+    killers = data.draw(st.sets(st.integers(0, count - 1), max_size=2))
+    fleet = Fleet(plans={f"tasks/0/{each}": Plan(seconds=0.2, verdicts=("kills",)) for each in killers})
+    fleet.fill(P0, keys)
+    concurrency, attempts = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 3))
+
+    run(deaths(fleet, 60, concurrency=concurrency, maxAttempts=attempts))
+
+    assert {settled_name(each) for each in fleet.log.written} == {f"tasks/0/{n}" for n in range(count)}
+    buried = {int(settled_name(each).rsplit("/", 1)[1]) for each in dead(fleet)}
+    assert killers <= buried
+
+
 class Consumer:
     """Answers as it is told to, one answer a call."""
 
     def __init__(self, *answers: TopicPartition | KafkaError) -> None:
         self.answers = list(answers)
-        self.pinned: list[int] = []
+        self.committed_: list[tuple[int, str]] = []
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert partitions
@@ -154,41 +258,62 @@ class Consumer:
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
         assert not asynchronous
-        self.pinned += [each.offset for each in offsets]
+        self.committed_ += [(each.offset, each.metadata) for each in offsets]
         return offsets
 
 
-def partition(offset: int) -> TopicPartition:
-    return TopicPartition("tasks", 0, offset, metadata="m")
+class Broken(TopicPartition):  # type: ignore[misc]
+    """A partition of an answer with an error of its own."""
+
+    error = KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 
 
-def start(consumer: Consumer, *, is_pinned: bool = False, most: int = 9) -> list[tuple[int, str]] | None:
-    """Return offset and metadata of where a partition begins; waits at most so many times."""
+def partition(offset: int, metadata: str = "") -> TopicPartition:
+    return TopicPartition("tasks", 0, offset, metadata=metadata)
+
+
+def start(
+    consumer: Consumer, *, start_from: str = "earliest", most: int = 9
+) -> list[tuple[int, Progress]] | None:
+    """Return where a partition begins and what is known of it; waits at most so many times."""
     waits = iter(range(most))
-    found = starts_of(
+    found = taken_over(
         consumer,
         [TopicPartition("tasks", 0)],
-        is_pinned=is_pinned,
+        start_from=start_from,
         wait=lambda _: next(waits, None) is not None,
     )
-    return None if found is None else [(each.offset, each.metadata) for each in found]
+    if found is None:
+        return None
+    assert consumer.committed_ == [(each.offset, each.metadata) for each in found]
+    return [(each.offset, progress_from(each.offset, each.metadata)) for each in found]
 
 
 def test_a_committed_offset_that_cannot_be_read_is_asked_for_again_and_never_taken_for_absent() -> None:
     error = KafkaError(KafkaError._TRANSPORT)
 
-    assert start(Consumer(error, error, partition(7)), is_pinned=True) == [(7, "m")]
+    assert start(Consumer(error, error, partition(7)), start_from="latest") == [(7, Progress(unclean=1))]
+
+
+def test_an_error_of_one_partition_is_no_answer_for_any() -> None:
+    broken = Broken("tasks", 0, -1001)
+
+    assert start(Consumer(broken, partition(7))) == [(7, Progress(unclean=1))]
 
 
 def test_whoever_stops_waiting_starts_nothing() -> None:
     assert start(Consumer(*[KafkaError(KafkaError._TRANSPORT)] * 3), most=2) is None
 
 
-@pytest.mark.parametrize(("is_pinned", "offset", "pinned"), [(False, -1001, []), (True, 42, [42])])
-def test_a_group_that_never_committed_starts_where_it_is_told(
-    *, is_pinned: bool, offset: int, pinned: list[int]
+@pytest.mark.parametrize(("start_from", "offset"), [("earliest", 3), ("latest", 42)])
+def test_a_group_that_never_committed_starts_where_it_is_told_and_commits_at_once(
+    start_from: str, offset: int
 ) -> None:
-    consumer = Consumer(partition(-1001))
+    assert start(Consumer(partition(-1001)), start_from=start_from) == [(offset, Progress(unclean=1))]
 
-    assert start(consumer, is_pinned=is_pinned) == [(offset, "m")]
-    assert consumer.pinned == pinned
+
+def test_what_was_known_stays_known_and_one_more_owner_may_die() -> None:
+    known = Progress((range(8, 9),), {7: 2}, 1)
+    consumer = Consumer(partition(7, metadata_of(7, known).text))
+
+    assert start(consumer) == [(7, Progress((range(8, 9),), {7: 2}, 2))]
