@@ -42,7 +42,7 @@ def taken_over(
     crash before the first commit must not skip what arrives meanwhile. `wait` is called between attempts;
     None once it returns False.
     """
-    while True:
+    while partitions:
         try:
             starts = []
             for each in _checked(consumer.committed(partitions, timeout=_CALL_SECONDS)):
@@ -58,6 +58,7 @@ def taken_over(
                 return None
         else:
             return starts
+    return []
 
 
 def marked(committed: int, metadata: str | None) -> str:

@@ -301,6 +301,10 @@ def test_an_error_of_one_partition_is_no_answer_for_any() -> None:
     assert start(Consumer(broken, partition(7))) == [(7, Progress(unclean=1))]
 
 
+def test_an_assignment_of_nothing_asks_for_nothing() -> None:
+    assert taken_over(Consumer(), [], start_from="earliest", wait=lambda _: False) == []
+
+
 def test_whoever_stops_waiting_starts_nothing() -> None:
     assert start(Consumer(*[KafkaError(KafkaError._TRANSPORT)] * 3), most=2) is None
 
