@@ -66,6 +66,7 @@ class References:
         self._reads: dict[Key, asyncio.Task[Known]] = {}
         self._watches: dict[Scope, asyncio.Task[None]] = {}
         self._begun: dict[Scope, asyncio.Event] = defaultdict(asyncio.Event)
+        self._refused: set[Scope] = set()
 
     async def observe(
         self, resource: Key, wanted: Iterable[tuple[str, str]]
@@ -98,6 +99,7 @@ class References:
         scopes = {key[:2] for key in used}
         for scope in self._watches.keys() - scopes:
             self._watches.pop(scope).cancel()
+            self._refused.discard(scope)
             del self._begun[scope]
         for scope in scopes - self._watches.keys():
             self._watches[scope] = asyncio.create_task(self._watch(scope))
@@ -117,6 +119,11 @@ class References:
         if self._reads.get(key) is read:  # otherwise the object changed in the meantime
             del self._reads[key]
             self._known[key] = known
+        if key[:2] in self._refused and not isinstance(known.content, Unknown):
+            # Who may read by now may watch as well.
+            self._refused.discard(key[:2])
+            self._watches[key[:2]].cancel()
+            self._watches[key[:2]] = asyncio.create_task(self._watch(key[:2]))
         return known.content
 
     async def _read(self, key: Key) -> Known:
@@ -152,6 +159,7 @@ class References:
             try:
                 await self._watch_once(scope)
             except NotAuthorized:
+                self._refused.add(scope)
                 rest_seconds = self._resync_seconds
             except KafleetError as error:
                 log.info("watch ended; trying again", kind=scope[0], namespace=scope[1], error=str(error))

@@ -142,7 +142,7 @@ def test_values_of_secrets_cannot_be_tried_out() -> None:
 
 
 def test_a_refused_secret_says_how_to_allow_it() -> None:
-    """With the command, whole; and what was granted is seen without a watch."""
+    """With the command, whole; what was granted is seen without a watch, and watched from then on."""
 
     async def story(scene: Scene) -> None:
         scene.api.put(secret("x"), silently=True)
@@ -158,6 +158,12 @@ def test_a_refused_secret_says_how_to_allow_it() -> None:
             "--serviceaccount=kafleet-system:kafleet",
         )
         assert isinstance(await scene.see(KEYS), dict)
+
+        scene.woken.clear()
+        await until(RETRY_SECONDS + 2)
+        scene.api.put(secret("y"), silently=True)
+        await until(RETRY_SECONDS + 3)
+        assert scene.woken == [TRIAGE]
 
     play(story)
 
