@@ -227,7 +227,32 @@ def leftovers() -> World:
     return world.converge()
 
 
+def lane_removed() -> World:
+    world = World(agent_group("triage", deletionPolicy="Delete"), lanes=("judge",))
+    world.say("apply a resource of two lanes")
+    world.converge()
+    world.waiting = 3
+    world.lanes = ()
+    world.edit("take one away, while records wait for it")
+    world.reconcile()
+    world.say("they are done")
+    world.waiting = 0
+    return world.converge()
+
+
+def lane_removed_and_stuck() -> World:
+    world = World(agent_group("triage"), lanes=("judge",))
+    world.say("apply a resource of two lanes")
+    world.converge()
+    world.waiting = 3
+    world.lanes = ()
+    world.edit("take one away, and nobody works off what waits for it")
+    return world.converge()
+
+
 STORIES = [
+    lane_removed,
+    lane_removed_and_stuck,
     create,
     scale,
     suspend_and_resume,

@@ -118,6 +118,12 @@ REASONS = {
         "Set it to false to go on",
         _PATCH.format('{"spec": {"suspend": false}}'),
     ),
+    "Draining": Reason(
+        "A lane is no longer wished: its agents work off what waits for them, for `drainTimeout` at most; "
+        "then they go, and their group",
+        "Wait; the message says for what",
+        _PODS,
+    ),
     "Deleting": Reason(
         "The resource is going: agents end, then Kafka is cleaned up",
         "Wait; the message says for what. `deletionPolicy: Retain` lets it go at once, and leaves topics and "

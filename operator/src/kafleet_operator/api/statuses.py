@@ -93,6 +93,9 @@ class LaneStatus(Block):
 
     name: str = Field(max_length=64, description="Name of the lane")
     group: Name = Field(description="Its consumer group")
+    draining_since: Time | None = Field(
+        default=None, description="Since when the lane is no longer wished and works off what waits"
+    )
     replicas: Count | None = Field(default=None, description="How many agents there shall be")
     ready_replicas: Count | None = Field(default=None, description="How many agents are ready")
     lag: Count | None = Field(default=None, description="How many records wait; absent if not known")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kafleet_operator.effects.groups import Ends
 from kafleet_operator.effects.views import OWNED, PODS
 from kafleet_operator.errors import KafleetError
 from kafleet_operator.planning.claims import claims_of_others
+from kafleet_operator.planning.draining import leftovers_of
 from kafleet_operator.planning.observations import GroupState, Observed, TopicState, Unknown
+from kafleet_operator.planning.recoveries import seconds_since
 from kafleet_operator.planning.references import references_of
 from kafleet_operator.planning.workloads import position_of
 
@@ -48,8 +51,10 @@ class Observer:
 
     async def observe_fleet(self, body: Json, fleet: Fleet, kafka: Kafka, *, anew: bool) -> Observed:
         """Look at what a fleet needs and has; `anew`: what was read for others will not do."""
-        names = {topic.name for topic in fleet.topics}
+        leftovers = leftovers_of(fleet, body.get("status", {}), self._objects.owned(), _seconds_since)
+        names = {topic.name for topic in fleet.topics}.union(*(each.topics for each in leftovers))
         inputs = {lane.group: [fleet.topic(role).name for role in lane.inputs] for lane in fleet.lanes}
+        inputs |= {each.group: list(each.topics) for each in leftovers}
         dead_letters = {fleet.topic(lane.dead_letters).name for lane in fleet.lanes}
         wanted = [(type_.kind, f"{fleet.owner.name}-{lane.name}") for lane in fleet.lanes for type_ in OWNED]
         (topics, groups, ends), foreign, references = await asyncio.gather(
@@ -62,6 +67,7 @@ class Observer:
             groups=groups,
             dead_letters=_records_in(dead_letters, topics, ends),
             foreign=foreign,
+            leftovers=leftovers,
             references=references,
             claims=self.claims_of_others(body, fleet),
             young_from=await _read_ages(kafka, fleet, topics, groups),
@@ -116,6 +122,10 @@ class Observer:
             topics = await self._read_topics(kafka, names)
             groups, ends = await _read_groups(kafka, topics, inputs, counted, anew=True)
         return topics, groups, ends
+
+
+def _seconds_since(at: str) -> float:
+    return seconds_since(at, datetime.now(UTC))
 
 
 def _referenced(fleet: Fleet) -> set[tuple[str, str]]:

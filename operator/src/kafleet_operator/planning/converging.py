@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kafleet_operator.planning import drift, manifests, names
+from kafleet_operator.planning.draining import plan_leftovers
 from kafleet_operator.planning.observations import Unknown
 from kafleet_operator.planning.plans import Dependent, Plan, Refusal, join, refusal, subject_of
 from kafleet_operator.planning.references import blockers_of, content_hash, lacks_of, references_of_lane
@@ -49,7 +50,7 @@ def plan_fleet(
             )
             needs = _needs(fleet, lane, topics, files, observed)
             plans.append(_after(_plan_object(deployment, observed), needs))
-    return join((*plans, _plan_leftovers(fleet, observed)))
+    return join((*plans, plan_leftovers(fleet, observed)))
 
 
 def _plan_files(fleet: Fleet, lane: Lane, observed: Observed) -> Plan:
@@ -101,15 +102,6 @@ def _apply_note(manifest: Json, seen: Json | None) -> str:
     before = seen.get("spec", {}).get("replicas")
     scaling = f", replicas {before} to {replicas}" if before != replicas else ""
     return f"{'repair' if drift.is_last_applied(manifest, seen) else 'update'} {subject}{scaling}"
-
-
-def _plan_leftovers(fleet: Fleet, observed: Observed) -> Plan:
-    ours = {names.object_name(fleet.owner, lane.name) for lane in fleet.lanes}
-    gone = tuple(sorted(key for key in observed.objects if key[1] not in ours))
-    return Plan(
-        delete_objects=gone,
-        notes=tuple(f"delete {kind} {name!r}: it belongs to no lane" for kind, name in gone),
-    )
 
 
 def _plan_size(fleet: Fleet, lane: Lane, topics: Plan) -> Plan:

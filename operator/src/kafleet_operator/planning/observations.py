@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kafleet_operator.planning.draining import Leftover
     from kafleet_operator.planning.fleets import Json
 
 # A ConfigMap or Secret as a hash a key, different for each content. A Secret's hashes tell nothing about it.
@@ -84,6 +85,7 @@ class Observed:
     * `dead_letters`: records lying in each dead-letter topic, by topic name.
     * `objects`: owned Kubernetes objects as last seen, by (kind, name), status included.
     * `foreign`: names that objects of other owners hold, with who holds them, by (kind, name).
+    * `leftovers`: lanes that the status tells of and the fleet has no more.
     * `references`: content of each ConfigMap and Secret that is referred to, by (kind, name); None means it
       does not exist.
     * `young_from`: by (topic, partition), the first offset whose record has not used half of the topic's
@@ -97,6 +99,7 @@ class Observed:
     objects: Mapping[tuple[str, str], Json] = field(default_factory=dict)
     pods: tuple[Json, ...] = ()
     foreign: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    leftovers: tuple[Leftover, ...] = ()
     references: Mapping[tuple[str, str], Content | Unknown | None] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
     young_from: Mapping[tuple[str, int], int] = field(default_factory=dict)

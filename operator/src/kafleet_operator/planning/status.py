@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kafleet_operator.planning import names
 from kafleet_operator.planning.claims import topics_status
 from kafleet_operator.planning.conditions import MAX_MESSAGE, Condition, conditions_for
+from kafleet_operator.planning.draining import is_gone
 from kafleet_operator.planning.observations import GroupState
 from kafleet_operator.planning.recoveries import recoveries_status
 from kafleet_operator.planning.workloads import lag_of, workload_of
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kafleet_operator.errors import KafleetError
+    from kafleet_operator.planning.draining import Leftover
     from kafleet_operator.planning.fleets import Fleet, Json, Lane
     from kafleet_operator.planning.observations import Observed
     from kafleet_operator.planning.plans import Claim, Outcome, Plan
     from kafleet_operator.planning.recoveries import Recovery
 
 # Reasons of a condition that is not true and yet is what somebody asked for.
-EXPECTED = frozenset({"RollingOut", "Suspended", "Deleting"})
+EXPECTED = frozenset({"RollingOut", "Suspended", "Draining", "Deleting"})
 
 
 def report_status(
@@ -46,6 +48,9 @@ def report_status(
     lanes = [
         _lane(fleet, lane, outcome, observed, before.get(lane.name, {}), news=news[lane.group])
         for lane in fleet.lanes
+    ]
+    lanes += [
+        _left(fleet, each, observed, now) for each in observed.leftovers if not is_gone(fleet, each, observed)
     ]
     generation = fleet.owner.generation
     conditions = conditions_for(fleet, plan, outcome, observed)
@@ -185,6 +190,18 @@ def _lane(
         "recoveries": recoveries_status(before.get("recoveries", {}), news) or None,
     }
     return {name: value for name, value in status.items() if value is not None}
+
+
+def _left(fleet: Fleet, leftover: Leftover, observed: Observed, now: str) -> dict[str, Any]:
+    """Return what is said of a lane that is no longer wished, for as long as something of it is left."""
+    deployment = observed.objects.get(("Deployment", names.object_name(fleet.owner, leftover.lane)), {})
+    return {
+        "name": leftover.lane,
+        "group": leftover.group,
+        "replicas": deployment.get("spec", {}).get("replicas", 0),
+        "readyReplicas": (deployment.get("status") or {}).get("readyReplicas", 0),
+        "drainingSince": leftover.since or now,
+    }
 
 
 def _totals(lanes: list[dict[str, Any]]) -> dict[str, int]:
