@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from integration.servers import Broker
 
 
+ONE = {"replicas": 1, "agent": {"handler": "triage:agent"}}
+
+
 def requests(operation: str) -> float:
     """Return how often this process has sent a request to Kafka."""
     name = "kafleet_operator_kafka_request_duration_seconds_count"
@@ -223,6 +226,29 @@ def test_work_that_retention_may_take_is_told_in_time(
     message = namespace.await_condition("triage", "Progressing", "False", "RetentionRisk")
     assert repr(topic) in message
     past = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 1)])
+    namespace.admin.alter_consumer_group_offsets([past])[group].result(10)
+
+    namespace.await_condition("triage", "Progressing", "False", "RollingOut")
+    assert operator.is_healthy()
+
+
+def test_offsets_that_kafka_has_forgotten_are_told(
+    operator: Operator, namespace: Namespace, broker: Broker
+) -> None:
+    """As after a week of suspension; told until somebody has committed again."""
+    namespace.apply(agent_group("triage", namespace.name, {"tasks": {"partitions": 1}, "workers": ONE}))
+    namespace.await_condition("triage", "TopicsReady", "True")
+    topic, group = f"{namespace.name}.triage.tasks", f"{namespace.name}.triage.workers"
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for _ in range(2):
+        producer.produce(topic, b"")
+    assert producer.flush(10) == 0
+    past = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 1)])
+    namespace.admin.alter_consumer_group_offsets([past])[group].result(10)
+    eventually(lambda: namespace.expect("AgentGroup", "triage")["status"]["lag"] == 1)
+    namespace.admin.delete_consumer_groups([group])[group].result(10)
+    message = namespace.await_condition("triage", "Progressing", "False", "OffsetsLost")
+    assert "startFrom: earliest" in message
     namespace.admin.alter_consumer_group_offsets([past])[group].result(10)
 
     namespace.await_condition("triage", "Progressing", "False", "RollingOut")

@@ -58,6 +58,15 @@ REASONS = {
         "fails again and again, or a fleet that is suspended",
         "kubectl describe agentgroup triage",
     ),
+    "OffsetsLost": Reason(
+        "A consumer group had committed offsets that Kafka has no more: brokers forget them when a group was "
+        "empty for too long (`offsets.retention.minutes`, 7 days by default), or somebody deleted them. "
+        "Agents begin where `delivery.startFrom` says: `earliest` repeats work, `latest` passes over what "
+        "waits",
+        "Nothing, if that is right; else set the offsets while the fleet is suspended, with "
+        "`kafka-consumer-groups --reset-offsets`",
+        "kubectl describe agentgroup triage",
+    ),
     "TopicLost": Reason(
         "A topic was deleted outside and made again; the records in it are lost. Agents that read it end, "
         "forget the offsets of the old one, and start again",

@@ -102,6 +102,9 @@ class LaneStatus(Block):
     dead_letters: Count | None = Field(
         default=None, description="How many dead letters lie in its topic; absent if not known"
     )
+    committed_partitions: Count | None = Field(
+        default=None, description="How many partitions of its input have, or had, a committed offset"
+    )
     recoveries: RecoveriesStatus | None = Field(
         default=None, description="Agents that died and whose work others went on with; absent if none"
     )

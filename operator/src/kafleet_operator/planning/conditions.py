@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from kafleet_operator.planning import names
 from kafleet_operator.planning.observations import GroupState, Unknown
+from kafleet_operator.planning.offsets import lost_in
 from kafleet_operator.planning.workloads import lag_of, position_of, workload_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from kafleet_operator.planning.fleets import Fleet, Lane
     from kafleet_operator.planning.observations import Observed
@@ -30,13 +31,18 @@ class Condition:
     message: str
 
 
-def conditions_for(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed) -> tuple[Condition, ...]:
-    """Return every condition, the summary first."""
+def conditions_for(
+    fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed, known: Mapping[str, int]
+) -> tuple[Condition, ...]:
+    """Return every condition, the summary first.
+
+    `known` is how many partitions had a committed offset before, by lane.
+    """
     parts = (
         accepted(plan, observed),
         topics_ready(fleet, plan, outcome, observed),
         agents_ready(fleet, plan, outcome, observed),
-        progressing(fleet, observed),
+        progressing(fleet, plan, observed, known),
     )
     return (ready(parts), *parts)
 
@@ -95,12 +101,18 @@ def agents_ready(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed)
     )
 
 
-def progressing(fleet: Fleet, observed: Observed) -> Condition:
+def progressing(fleet: Fleet, plan: Plan, observed: Observed, known: Mapping[str, int]) -> Condition:
     """Say whether records move: no lane has records waiting and nobody to take them."""
     for lane in fleet.lanes:
         group = observed.groups.get(lane.group)
         if isinstance(group, Unknown):
             return _unknown("Progressing", group)
+        if group and (topics := lost_in(group, plan, known.get(lane.name, 0))):
+            message = (
+                f"group {group.name!r} had offsets of {', '.join(map(repr, topics))} that Kafka has no more; "
+                f"lane {lane.name!r} begins at startFrom: {lane.delivery.start_from}"
+            )
+            return Condition("Progressing", "False", "OffsetsLost", message)
         if group and (topics := _aging(group, lane, observed)):
             message = (
                 f"records of {', '.join(map(repr, topics))} that lane {lane.name!r} has still to settle have "

@@ -10,6 +10,7 @@ from kafleet_operator.planning.claims import topics_status
 from kafleet_operator.planning.conditions import MAX_MESSAGE, Condition, conditions_for
 from kafleet_operator.planning.draining import is_gone
 from kafleet_operator.planning.observations import GroupState
+from kafleet_operator.planning.offsets import known_after
 from kafleet_operator.planning.recoveries import recoveries_status
 from kafleet_operator.planning.workloads import lag_of, workload_of
 
@@ -46,14 +47,15 @@ def report_status(
         lane.group: [each for each in recoveries if each.death.group == lane.group] for lane in fleet.lanes
     }
     lanes = [
-        _lane(fleet, lane, outcome, observed, before.get(lane.name, {}), news=news[lane.group])
+        _lane(fleet, lane, plan, outcome, observed, before=before.get(lane.name, {}), news=news[lane.group])
         for lane in fleet.lanes
     ]
     lanes += [
         _left(fleet, each, observed, now) for each in observed.leftovers if not is_gone(fleet, each, observed)
     ]
     generation = fleet.owner.generation
-    conditions = conditions_for(fleet, plan, outcome, observed)
+    known = {name: lane.get("committedPartitions", 0) for name, lane in before.items()}
+    conditions = conditions_for(fleet, plan, outcome, observed, known)
     return {
         "observedGeneration": generation,
         "conditions": _dated(conditions, previous, generation, now),
@@ -167,15 +169,18 @@ def _settled(plan: Plan, outcome: Outcome) -> list[Claim]:
 def _lane(
     fleet: Fleet,
     lane: Lane,
+    plan: Plan,
     outcome: Outcome,
     observed: Observed,
-    before: Mapping[str, Any],
     *,
+    before: Mapping[str, Any],
     news: Sequence[Recovery],
 ) -> dict[str, Any]:
     workload = workload_of(fleet, lane, outcome, observed)
     group = observed.groups.get(lane.group)
-    lag = lag_of(group, lane) if isinstance(group, GroupState) else before.get("lag")
+    lag, committed = before.get("lag"), before.get("committedPartitions", 0)
+    if isinstance(group, GroupState):
+        lag, committed = lag_of(group, lane), known_after(group, plan, committed)
     dead_letters = observed.dead_letters.get(fleet.topic(lane.dead_letters).name)
     if not isinstance(dead_letters, int):
         dead_letters = before.get("deadLetters")
@@ -187,6 +192,7 @@ def _lane(
         "readyReplicas": workload.ready if workload else 0,
         "lag": lag,
         "deadLetters": dead_letters,
+        "committedPartitions": committed or None,
         "recoveries": recoveries_status(before.get("recoveries", {}), news) or None,
     }
     return {name: value for name, value in status.items() if value is not None}

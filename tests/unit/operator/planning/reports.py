@@ -11,7 +11,7 @@ from kafleet_operator.api.conditions import REASONS
 from kafleet_operator.api.schemas import structural_schema
 from kafleet_operator.api.statuses import Status
 from kafleet_operator.planning.observations import GroupState, Observed, PartitionState, Unknown
-from kafleet_operator.planning.plans import Outcome
+from kafleet_operator.planning.plans import Claim, Outcome
 from kafleet_operator.planning.status import (
     report_status,
 )
@@ -57,6 +57,7 @@ def report(
     now: str = NOW,
     recoveries: tuple[Recovery, ...] = (),
     seen: Any = None,  # noqa: ANN401 - topics as planned() takes them
+    claims: tuple[Claim, ...] = (),
     **observed: Any,  # noqa: ANN401 - any field of an observation
 ) -> Json:
     """Return the status of a fleet that is well, but for what is given; it fits the schema."""
@@ -66,7 +67,7 @@ def report(
         "objects": objects(),
     } | observed
     seen = topics() if seen is None else seen
-    plan = planned(seen, fleet=fleet, **looked)
+    plan = planned(seen, claims, fleet=fleet, **looked)
     status = report_status(
         fleet,
         plan,

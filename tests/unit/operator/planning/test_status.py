@@ -65,6 +65,7 @@ def test_a_fleet_that_is_well() -> None:
                 "readyReplicas": 2,
                 "lag": 0,
                 "deadLetters": 0,
+                "committedPartitions": 1,
             }
         ],
         "desiredReplicas": 2,
