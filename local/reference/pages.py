@@ -49,9 +49,9 @@ def metrics_page() -> str:
         "Served at `/metrics` on the operator's HTTP port, with the `process_` metrics of every Prometheus "
         "client. Requests that kopf makes by itself, watches above all, are not counted.",
         _metrics_table(REGISTRY),
-        "`result` is `ok`, `cancelled`, `defect`, or the name of an error: `ApiUnavailable`, `Conflict`, "
-        "`KafkaUnreachable`, `NotAuthorized`, `NotFound`, `Rejected`, `TopicConflict`; of a reconcile, "
-        "`settled` (nothing left to do), `advanced` (something was done) or `failed`.",
+        "`result` is `ok`, `cancelled`, `defect`, or the name of an error, like `NotFound` or "
+        "`KafkaUnreachable`; of a reconcile, `settled` (nothing left to do), `advanced` (something was done) "
+        "or `failed`.",
         "## Agent",
         "Served at `/metrics` on each agent's HTTP port. The chart's PodMonitor adds `kind`, `resource` and "
         "`lane`, beside `namespace` and `pod`.",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kafleet_operator.planning.connections import Connection, Password, SecretKey, Tls
-from kafleet_operator.settings import InvalidSetting, Settings, read_settings
+from kafleet_operator.settings import VARIABLES, InvalidSetting, Settings, read_settings
 
 REQUIRED = {"KAFLEET_BOOTSTRAP_SERVERS": "kafka:9092", "KAFLEET_AGENT_IMAGE": "agent:1"}
 
@@ -44,6 +44,13 @@ def test_every_variable_is_read() -> None:
         log_level="debug",
         http_port=9999,
     )
+
+
+def test_documented_defaults_are_those_in_force() -> None:
+    """What the reference says is what an operator does that is told nothing."""
+    documented = {name: each.default for name, each in VARIABLES.items() if each.default != "required"}
+
+    assert read_settings({**documented, **REQUIRED}) == read_settings(REQUIRED)
 
 
 @pytest.mark.parametrize(
