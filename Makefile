@@ -92,7 +92,7 @@ integration: .venv/ready binaries ## tests against a real API server and a real 
 
 .PHONY: chart
 chart: .venv/ready binaries ## the Helm chart: lint, templates, schema, documentation
-	$(call suite,chart,$(BIN)/pytest tests/chart)
+	$(call suite,chart,$(BIN)/pytest --numprocesses 2 tests/chart)
 
 .PHONY: e2e
 e2e: .venv/ready cluster-up ## tests through the chart on the local cluster

@@ -43,6 +43,11 @@ EVERYTHING: Json = NAMESPACED | {
     "extraVolumes": [{"name": "authorities", "configMap": {"name": "authorities"}}],
     "extraVolumeMounts": [{"name": "authorities", "mountPath": "/etc/ssl/private", "readOnly": True}],
     "networkPolicy": {"enabled": True, "ingressFrom": [{"namespaceSelector": {}}]},
+    "metrics": {
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}, "interval": "30s"},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboard": {"enabled": True},
+    },
     "serviceAccount": {"create": True, "name": "robot", "annotations": {"role": "kafka"}},
     "crds": {"install": False},
     "nameOverride": "fleets",

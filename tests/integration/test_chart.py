@@ -179,10 +179,12 @@ def test_failed_switch_to_all_namespaces_leaves_no_rights_behind(cluster: Cluste
 def test_whole_chart_is_admitted_by_the_api_server(cluster: Cluster, values: Json) -> None:
     """No field that Kubernetes does not know, in whatever values can make.
 
-    The pod of `helm test` needs its account to be there, and is made in another test.
+    The pod of `helm test` needs its account to be there, and is made in another test; monitors and alerts
+    need the definitions of the Prometheus Operator.
     """
     rendered = cluster.helm("template", "other", CHART, "--namespace", SYSTEM, "--values", "-", given=values)
-    items = [item for item in yaml.safe_load_all(rendered) if item and item["kind"] != "Pod"]
+    elsewhere = {"Pod", "PodMonitor", "PrometheusRule"}
+    items = [item for item in yaml.safe_load_all(rendered) if item and item["kind"] not in elsewhere]
 
     cluster.kubectl(
         *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"),
