@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -225,6 +226,20 @@ def test_an_address_without_a_broker_is_an_error_and_leaves_nothing_behind(serve
         asyncio.run(story())
 
     assert [line["log_level"] for line in logs] == ["warning"]
+    eventually(lambda: threads() == [])
+
+
+def test_a_server_that_accepts_and_never_speaks_is_waited_for_only_so_long() -> None:
+    """kafka-python sets no limit to a TLS handshake."""
+
+    async def story() -> None:
+        nodes = Nodes("{}:{}".format(*silent.getsockname()), {"security_protocol": "SSL"})
+        with pytest.raises(KafkaUnreachable):
+            await nodes.ask(object())
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, capture_logs():
+        asyncio.run(asyncio.wait_for(story(), 20))
+
     eventually(lambda: threads() == [])
 
 

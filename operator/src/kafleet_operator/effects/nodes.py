@@ -32,6 +32,8 @@ REQUEST_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 3.0
 # After nobody could be reached, further requests fail at once for a while.
 REST_SECONDS: Final = 2.0
+# kafka-python's own time limits leave out TLS handshakes: nothing takes longer than those and this together.
+GRACE_SECONDS: Final = 1.0
 
 DENIALS: Final = (
     errors.AuthorizationError,
@@ -97,11 +99,12 @@ class Nodes:
     async def _ask(self, request: object, node: int | None) -> Any:  # noqa: ANN401 - each request has its own answer
         connections = await self._connected()
         try:
-            return await connections.ask(request, node)
-        except errors.KafkaError as error:
+            async with asyncio.timeout(CONNECT_SECONDS + REQUEST_SECONDS + GRACE_SECONDS):
+                return await connections.ask(request, node)
+        except (errors.KafkaError, TimeoutError) as error:
             # Who reaches nobody, or is nobody, begins anew: all addresses may have changed, and kafka-python
             # never tries again what was denied once.
-            if node is None or isinstance(error, DENIALS):
+            if node is None or isinstance(error, (*DENIALS, TimeoutError)):
                 self._drop(connections)
             raise self.translated(error) from error
 
@@ -139,7 +142,8 @@ class Nodes:
         try:
             connections = _Connections(self._configuration)
             try:
-                await connections.bootstrap()
+                async with asyncio.timeout(CONNECT_SECONDS + GRACE_SECONDS):
+                    await connections.bootstrap()
             except BaseException:
                 await asyncio.to_thread(connections.close)
                 raise
@@ -160,7 +164,14 @@ class Nodes:
 
 
 class _Network(NetworkSelector):  # type: ignore[misc]  # untyped
-    """kafka-python's event loop; it leaves a socket that cannot be connected to the garbage collector."""
+    """kafka-python's event loop, which leaves sockets that are not connected yet to the garbage collector."""
+
+    async def wait_read(self, socket: Socket, timeout_at: float | None = None) -> None:
+        try:
+            await super().wait_read(socket, timeout_at)
+        except GeneratorExit:  # whoever waits is given up
+            socket.close()
+            raise
 
     async def wait_write(self, socket: Socket, timeout_at: float | None = None) -> None:
         is_connecting = timeout_at is not None
