@@ -233,7 +233,8 @@ def test_a_server_that_accepts_and_never_speaks_is_waited_for_only_so_long() -> 
     """kafka-python sets no limit to a TLS handshake."""
 
     async def story() -> None:
-        nodes = Nodes("{}:{}".format(*silent.getsockname()), {"security_protocol": "SSL"})
+        host, port = silent.getsockname()
+        nodes = Nodes(Connection(f"{host}:{port}"), {"security_protocol": "SSL"})
         with pytest.raises(KafkaUnreachable):
             await nodes.ask(object())
 
