@@ -72,7 +72,8 @@ def secured_broker() -> Iterator[SecuredBroker]:
         try:
             server.start()
             server.await_ready()
-            yield server
+            with server.provider:
+                yield server
         finally:
             server.kill()
 

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from certificates import Authority
 from integration.servers import Broker
+from openid import AUDIENCE, ISSUER, Provider
 from principals import Principals
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
+OAUTHBEARER = "org.apache.kafka.common.security.oauthbearer"
+
+
 class SecuredBroker(Broker, Principals):
-    """Listeners `SCRAM` (SASL_SSL) and `MTLS` for everybody, `PLAINTEXT` for the test, who may do anything.
+    """Listeners `SCRAM`, `TOKENS` (SASL_SSL) and `MTLS` for everybody, `PLAINTEXT` for the test, who may do anything.
 
     A client certificate's common name is the principal. What no ACL allows is forbidden.
     """
@@ -21,12 +25,14 @@ class SecuredBroker(Broker, Principals):
     def __init__(self, folder: Path) -> None:
         self.authority = Authority()
         pair = self.authority.issue("broker")
-        keys, trust = folder / "broker.pem", folder / "ca.pem"
+        self.provider = Provider()
+        keys, trust, tokens = folder / "broker.pem", folder / "ca.pem", folder / "jwks.json"
+        tokens.write_text(self.provider.keys())
         keys.write_text(pair.key + pair.certificate)
         trust.write_text(self.authority.certificate)
         super().__init__(
             folder,
-            {"SCRAM": "SASL_SSL", "MTLS": "SSL"},
+            {"SCRAM": "SASL_SSL", "MTLS": "SSL", "TOKENS": "SASL_SSL"},
             {
                 "ssl.keystore.type": "PEM",
                 "ssl.keystore.location": keys,
@@ -36,6 +42,17 @@ class SecuredBroker(Broker, Principals):
                 "listener.name.scram.scram-sha-512.sasl.jaas.config": (
                     "org.apache.kafka.common.security.scram.ScramLoginModule required;"
                 ),
+                "listener.name.tokens.sasl.enabled.mechanisms": "OAUTHBEARER",
+                **{
+                    f"listener.name.tokens.oauthbearer.sasl.{name}": value
+                    for name, value in {
+                        "jaas.config": f"{OAUTHBEARER}.OAuthBearerLoginModule required;",
+                        "server.callback.handler.class": f"{OAUTHBEARER}.OAuthBearerValidatorCallbackHandler",
+                        "oauthbearer.jwks.endpoint.url": tokens.as_uri(),
+                        "oauthbearer.expected.audience": AUDIENCE,
+                        "oauthbearer.expected.issuer": ISSUER,
+                    }.items()
+                },
                 "listener.name.mtls.ssl.client.auth": "required",
                 "listener.name.mtls.ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/,DEFAULT",
                 "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -43,6 +60,7 @@ class SecuredBroker(Broker, Principals):
                 "allow.everyone.if.no.acl.found": "false",
                 "connection.failed.authentication.delay.ms": 10,
             },
+            [f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={tokens.as_uri()}"],
         )
 
     @property
@@ -52,3 +70,7 @@ class SecuredBroker(Broker, Principals):
     @property
     def mtls(self) -> str:
         return self.addresses["MTLS"]
+
+    @property
+    def tokens(self) -> str:
+        return self.addresses["TOKENS"]

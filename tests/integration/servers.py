@@ -23,7 +23,7 @@ import yaml
 from confluent_kafka.admin import AdminClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 PROJECT = Path(__file__).resolve().parents[2]
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -290,7 +290,7 @@ AUDIT_POLICY = {
 class Broker:
     """One Kafka node in KRaft mode that keeps its data and its addresses over stops.
 
-    `listeners` are further ones, names with their protocols; `settings` go over the usual ones.
+    `listeners` are further ones, names with their protocols; `settings` and `java` options go over the usual.
     """
 
     def __init__(
@@ -298,6 +298,7 @@ class Broker:
         folder: Path,
         listeners: Mapping[str, str] | None = None,
         settings: Mapping[str, object] | None = None,
+        java: Iterable[str] = (),
     ) -> None:
         jars = local_cluster("kafka-lib")
         protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
@@ -320,7 +321,7 @@ class Broker:
         configuration.write_text("".join(f"{name}={value}\n" for name, value in merged.items()))
         logging = folder / "log4j2.properties"
         logging.write_text(BROKER_LOGGING)
-        java = ["java", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
+        java = ["java", *JAVA_OPTIONS, *java, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
         subprocess.run(
             [
                 *java,

@@ -66,6 +66,17 @@ class SecuredLane(KafkaLane):
             "keyFile": self.put("tls.key", pair.key),
         }
 
+    def use_token(self) -> None:
+        self.broker.provider.clients[self.user] = "s3cret"
+        self.servers = self.broker.tokens
+        self.authentication = {
+            "type": "oauthbearer",
+            "tokenEndpointUri": self.broker.provider.endpoint,
+            "clientId": self.user,
+            "clientSecretFile": self.put("client-secret", "s3cret\n"),
+            "scope": "",
+        }
+
     def names(self) -> dict[str, list[str]]:
         """Return what stands for each word of the documents' table."""
         return {
@@ -89,14 +100,17 @@ def lane(secured_broker: SecuredBroker, tmp_path: Path) -> Iterator[SecuredLane]
         worker.kill()
 
 
-@pytest.mark.parametrize("way", ["scram", "certificate"])
+@pytest.mark.parametrize("way", ["scram", "certificate", "token"])
 def test_an_agent_works_with_exactly_its_rights(lane: SecuredLane, way: str) -> None:
     """Every task is answered, a bad one becomes a dead letter, and the end is clean."""
     lane.broker.allow(*lane.rights())
-    if way == "scram":
-        lane.use_scram("s3cret")
-    else:
-        lane.use_certificate(lane.broker.authority)
+    match way:
+        case "scram":
+            lane.use_scram("s3cret")
+        case "certificate":
+            lane.use_certificate(lane.broker.authority)
+        case "token":
+            lane.use_token()
     lane.feed(20)
     lane.feed(1, start=20, failures=-1)
     lane.flush()

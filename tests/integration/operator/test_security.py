@@ -280,6 +280,41 @@ def test_a_resource_with_brokers_of_its_own_is_served_as_itself(
         assert good.key.splitlines()[1] not in where
 
 
+def test_a_resource_may_prove_itself_by_tokens(
+    secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
+) -> None:
+    """Both of the operator's clients fetch them from the provider that the resource names."""
+    allow_secrets(namespace)
+    user = f"user-{namespace.name}"
+    secured_broker.provider.clients[user] = PASSWORD
+    secured_broker.forbid(*operator_rights(USER, namespace))
+    secured_broker.allow(*operator_rights(user, namespace))
+    namespace.apply(
+        secret("triage", namespace, id=PASSWORD, ca_crt=secured_broker.authority.certificate),
+        agent_group("triage", namespace.name, {"connection": by_token(secured_broker, user)}),
+    )
+
+    namespace.await_condition("triage", "TopicsReady", "True")
+    namespace.await_condition("triage", "Progressing", "True")
+    assert secured.is_healthy()
+
+
+def by_token(broker: SecuredBroker, client: str) -> Json:
+    """Return a connection whose client secret is the key `id` of the Secret `triage`."""
+    return {
+        "bootstrapServers": broker.tokens,
+        "authentication": {
+            "type": "oauthbearer",
+            "oauthbearer": {
+                "tokenEndpointUri": broker.provider.endpoint,
+                "clientId": client,
+                "clientSecret": {"secret": "triage", "key": "id"},
+            },
+        },
+        "tls": {"ca": {"secret": "triage", "key": "ca.crt"}},
+    }
+
+
 def test_each_fault_of_a_connection_has_its_own_words(
     secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
 ) -> None:
@@ -296,7 +331,8 @@ def test_each_fault_of_a_connection_has_its_own_words(
             ca_crt=secured_broker.authority.certificate,
             other_crt=Authority().certificate,
             nonsense="nonsense",
-        )
+        ),
+        secret("triage", namespace, id="wrong", ca_crt=secured_broker.authority.certificate),
     )
     mtls, plaintext = secured_broker.mtls, secured_broker.bootstrap_servers.replace("127.0.0.1", "localhost")
     faults: dict[str, tuple[Json, str, str]] = {
@@ -323,6 +359,11 @@ def test_each_fault_of_a_connection_has_its_own_words(
             {"bootstrapServers": mtls, "tls": {"ca": {"secret": "kafka", "key": "nonsense"}}},
             "NotAuthorized",
             "Kafka's client cannot use connection: ",
+        ),
+        "token": (
+            by_token(secured_broker, "nobody"),
+            "NotAuthorized",
+            "Failed to acquire SASL OAUTHBEARER token",
         ),
         "nobody": (
             {"bootstrapServers": mtls, "tls": ca},

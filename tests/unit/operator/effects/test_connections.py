@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
-import json
 import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import parse_qs
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from certificates import Authority
+from openid import Provider
 
 from kafleet_operator.effects.connections import kafka_python_settings, librdkafka_settings
 from kafleet_operator.effects.kafka import Clusters
@@ -31,7 +28,6 @@ from kafleet_operator.planning.connections import (
 from kafleet_operator.planning.observations import Unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PASSWORD, CA = SecretKey("", "kafka", "password", "kafka.password"), SecretKey("", "kafka", "ca.crt")
@@ -110,40 +106,14 @@ def test_certificates_that_are_none_are_refused_at_once(nonsense: str) -> None:
         kafka_python_settings(connection, {CERTIFICATE: nonsense, KEY: nonsense})
 
 
-class Provider(BaseHTTPRequestHandler):
-    """An OpenID Connect provider's token endpoint, which notes what it was asked."""
+def test_a_token_is_fetched_once_and_used_while_it_lives() -> None:
+    with Provider() as provider:
+        provider.clients["triage"] = "s3cret"
+        tokens = TokenProvider(ClientCredentials(provider.endpoint, "triage", PASSWORD, "kafka"), "s3cret")
 
-    asked: ClassVar[list[tuple[str, dict[str, list[str]]]]] = []
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        credentials = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
-        self.asked.append((credentials, parse_qs(body)))
-        answer = json.dumps({"access_token": f"token-{len(self.asked)}", "expires_in": 300}).encode()
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the parent's name
-        """Say nothing."""
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Provider)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/token"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_token_is_fetched_once_and_used_while_it_lives(endpoint: str) -> None:
-    provider = TokenProvider(ClientCredentials(endpoint, "triage", PASSWORD, "kafka"), "s3cret")
-
-    assert [provider.token(), provider.token()] == ["token-1", "token-1"]
-    assert Provider.asked == [("triage:s3cret", {"grant_type": ["client_credentials"], "scope": ["kafka"]})]
+        assert tokens.token() == tokens.token() != ""
+    form = {"grant_type": ["client_credentials"], "scope": ["kafka"]}
+    assert provider.asked == [("triage:s3cret", form)]
 
 
 class FakeApi:
