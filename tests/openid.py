@@ -1,4 +1,4 @@
-"""An OpenID Connect provider as far as Kafka needs one: keys that brokers check by, tokens for whoever asks."""
+"""An OpenID Connect provider as far as Kafka needs one: keys to check by, tokens for whoever asks."""
 
 from __future__ import annotations
 
@@ -40,14 +40,7 @@ class Provider:
 
     def token(self, client: str) -> str:
         now = int(time.time())
-        claims = {
-            "iss": ISSUER,
-            "sub": client,
-            "aud": AUDIENCE,
-            "iat": now,
-            "exp": now + LIFE_SECONDS,
-            "scope": AUDIENCE,
-        }
+        claims = {"iss": ISSUER, "sub": client, "aud": AUDIENCE, "iat": now, "exp": now + LIFE_SECONDS}
         signed = ".".join(
             _encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "1"}, claims)
         )

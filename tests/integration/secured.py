@@ -17,7 +17,7 @@ OAUTHBEARER = "org.apache.kafka.common.security.oauthbearer"
 
 
 class SecuredBroker(Broker, Principals):
-    """Listeners `SCRAM`, `TOKENS` (SASL_SSL) and `MTLS` for everybody, `PLAINTEXT` for the test, who may do anything.
+    """Listeners `SCRAM`, `TOKENS` (both SASL_SSL) and `MTLS`; `PLAINTEXT` is the test's, who may do anything.
 
     A client certificate's common name is the principal. What no ACL allows is forbidden.
     """

@@ -101,13 +101,10 @@ def secret(name: str, namespace: Namespace, **values: str) -> Json:
 
 
 def allow_secrets(namespace: Namespace) -> None:
-    """Do what the message of a refused read says."""
-    namespace.kubectl(
-        *("create", "role", "secrets", "--verb=get,list,watch", "--resource=secrets"),
-    )
-    namespace.kubectl(
-        *("create", "rolebinding", "secrets", "--role=secrets", "--serviceaccount=kafleet-system:kafleet")
-    )
+    """Let the operator follow Secrets of the namespace."""
+    operator = "--serviceaccount=kafleet-system:kafleet"
+    namespace.kubectl("create", "role", "secrets", "--verb=get,list,watch", "--resource=secrets")
+    namespace.kubectl("create", "rolebinding", "secrets", "--role=secrets", operator)
 
 
 def commit(broker: SecuredBroker, group: str, topic: str) -> None:
