@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,10 @@ ROLE = "kafleet-system:kafleet"
 def template(namespace: Namespace, name: str = "triage-workers") -> Json:
     found: Json = namespace.expect("Deployment", name)["spec"]["template"]
     return found
+
+
+def has_rolled(namespace: Namespace, before: Json) -> bool:
+    return template(namespace) != before
 
 
 def secret(namespace: Namespace, value: str) -> Json:
@@ -82,6 +87,40 @@ def test_an_edit_is_seen_by_the_watch(namespace: Namespace, operator: Operator) 
 
     watches = [each for each in operator.requests(namespace.name, "kafleet-operator/") if each[0] == "watch"]
     assert ("watch", "configmaps", "") in watches
+
+
+EDITS: dict[str, Json] = {
+    "image": {"agent": {"image": "registry.test/mine:2"}},
+    "handler": {"agent": {"handler": "triage:other"}},
+    "config": {"agent": {"config": {"labels": ["a"]}}},
+    "env": {"agent": {"env": [{"name": "LEVEL", "value": "debug"}]}},
+    "envFrom": {"agent": {"envFrom": [{"configMapRef": {"name": "none", "optional": True}}]}},
+    "code": {"agent": {"code": {"configMap": "code"}}},
+    "resources": {"agent": {"resources": {"limits": {"memory": "1Gi"}}}},
+    "podTemplate": {"agent": {"podTemplate": {"metadata": {"labels": {"team": "a"}}}}},
+    "delivery": {"delivery": {"concurrency": 7}},
+    "taskTimeout": {"delivery": {"taskTimeout": "10m"}},
+}
+
+
+def test_every_edit_of_the_spec_reaches_the_pods(namespace: Namespace) -> None:
+    """One after the other, each by a new template, and new agents before old ones go."""
+    namespace.apply(
+        config_map("code", namespace.name, {"triage.py": "1"}), agent_group("triage", namespace.name)
+    )
+    namespace.await_deployment("triage-workers")
+    for edit in EDITS.values():
+        before = template(namespace)
+        namespace.patch("AgentGroup", "triage", {"spec": {"workers": edit}})
+        eventually(partial(has_rolled, namespace, before))
+    namespace.await_condition("triage", "Accepted", "True")
+
+    deployment = namespace.expect("Deployment", "triage-workers")
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    pod = deployment["spec"]["template"]
+    (agent,) = pod["spec"]["containers"]
+    assert (agent["image"], pod["metadata"]["labels"]["team"]) == ("registry.test/mine:2", "a")
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 630
 
 
 TEMPLATE = {
