@@ -255,6 +255,9 @@ class _FakeGroups:
     async def members(self, _group: str) -> dict[str, tuple[Partition, ...]]:
         return dict.fromkeys(self._kafka.members, ())
 
+    async def committed(self, _group: str, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
+        return dict.fromkeys(partitions)
+
     async def remove(self, _group: str, member_id: str) -> None:
         self._kafka.members.remove(member_id)
 

@@ -54,8 +54,10 @@ class Resumption(Block):
 
     topic: Name = Field(description="The topic")
     partition: Count = Field(description="Number of the partition")
-    offset: Count = Field(
-        description="First offset that is worked on again, but for what is settled above it"
+    offset: Count | None = Field(
+        default=None,
+        description="First offset that is worked on again, but for what is settled above it; absent if it "
+        "could not be read",
     )
 
 

@@ -98,6 +98,13 @@ class Groups:
         """Return a group's members by id, with the partitions that each holds; raises if it cannot."""
         return await self._coordinators.members(group)
 
+    async def committed(self, group: str, partitions: Collection[Partition]) -> dict[Partition, int | None]:
+        """Return what a group has committed of partitions; None where nothing, or where it cannot be told."""
+        reading = (await self._coordinators.read({group: partitions}))[group]
+        commits = {} if isinstance(reading, KafleetError) else reading.commits
+        offsets = {partition: commit.offset for partition, commit in commits.items() if commit.offset >= 0}
+        return {partition: offsets.get(partition) for partition in partitions}
+
     async def remove(self, group: str, member_id: str) -> None:
         """Take a dead member out of its group; one that is gone already needs nothing."""
         await self._coordinators.remove(group, member_id)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from kafleet_operator.errors import KafleetError
-from kafleet_operator.planning.observations import GroupState
 from kafleet_operator.planning.recoveries import Recovery, is_served, seconds_since, words_for
 
 if TYPE_CHECKING:
@@ -76,24 +75,10 @@ class Recoverer:
         if held is None:
             return None  # it left, or its session is over
         await groups.remove(death.group, death.member)
-        resumed_from, seconds = await asyncio.gather(
-            _positions(groups, death.group, held), _seconds_until_taken(groups, death, held)
+        committed, seconds = await asyncio.gather(
+            groups.committed(death.group, held), _seconds_until_taken(groups, death, held)
         )
-        return Recovery(death, seconds, resumed_from)
-
-
-async def _positions(
-    groups: Groups, group: str, partitions: tuple[Partition, ...]
-) -> tuple[tuple[Partition, int], ...]:
-    """Return where the partitions go on: as committed, or at the beginning; none if that cannot be read."""
-    states, _ = await groups.observe({group: partitions}, anew=True)
-    state = states[group]
-    if not isinstance(state, GroupState):
-        return ()
-    return tuple(
-        ((each.topic, each.partition), each.start if each.committed is None else each.committed)
-        for each in state.partitions
-    )
+        return Recovery(death, seconds, tuple(sorted(committed.items())))
 
 
 async def _seconds_until_taken(

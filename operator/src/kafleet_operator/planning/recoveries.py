@@ -37,12 +37,12 @@ class Recovery:
     """A dead member that was taken out of its group.
 
     `seconds` from the container's end until others held its partitions, None if nobody took them;
-    `resumed_from` is where they went on.
+    `resumed_from` is where they went on: at the committed offset, None where that could not be read.
     """
 
     death: Death
     seconds: float | None
-    resumed_from: tuple[tuple[Partition, int], ...] = ()
+    resumed_from: tuple[tuple[Partition, int | None], ...] = ()
 
 
 def deaths_in(pods: Iterable[Json], groups: Collection[str]) -> tuple[Death, ...]:
@@ -76,7 +76,7 @@ def recoveries_status(previous: Mapping[str, Any], news: Sequence[Recovery]) -> 
     if last.seconds is not None:
         told["seconds"] = last.seconds
     told["resumedFrom"] = [
-        {"topic": topic, "partition": number, "offset": offset}
+        {"topic": topic, "partition": number, **({} if offset is None else {"offset": offset})}
         for (topic, number), offset in last.resumed_from
     ]
     return {"count": previous.get("count", 0) + len(news), "last": told}
@@ -88,7 +88,10 @@ def words_for(recovery: Recovery) -> str:
     begin = f"agent {death.agent!r} died ({death.reason}) and was removed from group {death.group!r}"
     if not recovery.resumed_from:
         return f"{begin}; it held no partition"
-    places = ", ".join(f"{topic}/{number} at {at}" for (topic, number), at in recovery.resumed_from)
+    places = ", ".join(
+        f"{topic}/{number}" + ("" if at is None else f" at {at}")
+        for (topic, number), at in recovery.resumed_from
+    )
     when = (
         "no other has taken its partitions yet"
         if recovery.seconds is None

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any
 from structlog.testing import capture_logs
 from virtual import run, until
 
-from kafleet_operator.effects.groups import Ends
 from kafleet_operator.effects.recovering import TAKEOVER_SECONDS, Recoverer
 from kafleet_operator.errors import KafkaUnreachable
-from kafleet_operator.planning.observations import GroupState, PartitionState
 from kafleet_operator.planning.recoveries import Death
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-
-    from kafleet_operator.planning.observations import Unknown
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 GROUP = "support.triage.workers"
 DEATH = Death(GROUP, "dead", "triage-workers-x", "Crashed", "2026-11-23T09:00:00Z")
@@ -53,15 +49,11 @@ class Scene:
         if self.takes_over:
             self.group["alive"] += held
 
-    async def observe(
-        self, inputs: Mapping[str, Iterable[tuple[str, int]]], *, anew: bool
-    ) -> tuple[dict[str, GroupState | Unknown], Ends]:
-        assert anew
-        committed = {("tasks", 0): 4711, ("tasks", 1): None}
-        states = tuple(
-            PartitionState(*place, start=3, end=5000, committed=committed[place]) for place in inputs[GROUP]
-        )
-        return {GROUP: GroupState(GROUP, "Stable", states)}, Ends({})
+    async def committed(
+        self, group: str, partitions: Iterable[tuple[str, int]]
+    ) -> dict[tuple[str, int], int | None]:
+        assert group == GROUP
+        return {partition: {("tasks", 0): 4711}.get(partition) for partition in partitions}
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         self._tasks.add(asyncio.create_task(coroutine))
@@ -90,7 +82,7 @@ def test_a_dead_member_is_removed_once_and_told_until_the_status_has_it() -> Non
         (recovery,) = scene.recoverer.news
         assert recovery.death == DEATH
         assert recovery.seconds is not None
-        assert recovery.resumed_from == ((HELD[0], 4711), (HELD[1], 3))
+        assert recovery.resumed_from == ((HELD[0], 4711), (HELD[1], None))
         assert scene.woken == 1
         scene.recoverer.told([recovery])
         assert scene.recoverer.news == ()

@@ -136,6 +136,8 @@ def test_recoveries_are_counted_and_the_last_one_is_told() -> None:
     }
     assert recoveries_status(before, []) == before
     assert recoveries_status(before, [Recovery(DEATH, 1.0)] * 2)["count"] == 3
+    unread = recoveries_status({}, [Recovery(DEATH, 1.0, ((("tasks", 3), None),))])
+    assert unread["last"]["resumedFrom"] == [{"topic": "tasks", "partition": 3}]
     assert "seconds" not in recoveries_status(before, [Recovery(DEATH, None)])["last"]
 
 
@@ -151,6 +153,10 @@ def test_recoveries_are_counted_and_the_last_one_is_told() -> None:
             "; no other has taken its partitions yet: tasks/3 at 4711, tasks/4 at 0",
         ),
         (Recovery(DEATH, 0.2), "; it held no partition"),
+        (
+            Recovery(DEATH, 1.0, ((("tasks", 3), None),)),
+            "; 1 s after its end others went on with its partitions: tasks/3",
+        ),
     ],
 )
 def test_events_say_who_died_and_what_became_of_the_work(recovery: Recovery, words: str) -> None:
