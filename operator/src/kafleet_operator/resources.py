@@ -20,7 +20,15 @@ from kafleet_operator.effects.performing import perform
 from kafleet_operator.effects.recovering import Recoverer
 from kafleet_operator.effects.resources import Resources, has_finalizer, is_going
 from kafleet_operator.effects.views import PODS, View, key_of
-from kafleet_operator.errors import ApiUnavailable, Conflict, InvalidSpec, KafleetError, NotFound
+from kafleet_operator.errors import (
+    ApiUnavailable,
+    Conflict,
+    InvalidSpec,
+    KafleetError,
+    NotAuthorized,
+    NotFound,
+    ReferenceNotFound,
+)
 from kafleet_operator.metrics import FLEETS
 from kafleet_operator.planning.claims import claims_in, groups_in
 from kafleet_operator.planning.converging import plan_fleet
@@ -153,6 +161,15 @@ class Resource:
         observed = await self._observer.observe_remains(
             kafka, topics=[claim.name for claim in claims], groups=groups_in(self._status())
         )
+        if _is_locked_out(observed) and await self._resources.is_namespace_going(body):
+            # The Secret went first, and nobody can bring it back: the namespace would wait for ever.
+            self._log.warning(
+                "topics and groups stay: the credentials went with the namespace",
+                topics=[claim.name for claim in claims],
+                groups=groups_in(self._status()),
+            )
+            await self._resources.drop_finalizer(body)
+            return "settled"
         plan = plan_deletion(observed, claims, deletes_topics=deletes_topics)
         outcome = await self._perform(plan, kafka)
         if plan.release and not outcome.failures:
@@ -267,6 +284,12 @@ class Resource:
     def _status(self) -> Json:
         status: Json = self._body().get("status", {})
         return status
+
+
+def _is_locked_out(observed: Observed) -> bool:
+    """Tell whether Kafka cannot be asked: a Secret with credentials is gone, or the right to read it."""
+    reasons = {ReferenceNotFound.reason, NotAuthorized.reason}
+    return isinstance(observed.topics, Unknown) and observed.topics.reason in reasons
 
 
 def owner_of(body: Json) -> Owner:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,50 +10,27 @@ import pytest
 from certificates import Authority
 from confluent_kafka import Consumer, TopicPartition
 from integration.conftest import folder
-from integration.operator.operators import Namespace, Operator, agent_group
+from integration.operator.operators import Namespace, agent_group
+from integration.operator.secured_operators import (
+    PASSWORD,
+    USER,
+    SecuredOperator,
+    allow_secrets,
+    by_token,
+    operator_rights,
+    secret,
+)
 from integration.servers import eventually
-from principals import grant, rights_of
+from principals import grant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from integration.operator.operators import Operator
     from integration.secured import SecuredBroker
     from integration.servers import Kubernetes
 
 Json = dict[str, Any]
-USER, PASSWORD = "operator", "s3cret"
-
-
-class SecuredOperator(Operator):
-    """An operator that is `USER` towards the broker, by SCRAM over TLS."""
-
-    def __init__(self, kubernetes: Kubernetes, broker: SecuredBroker, folder: Path) -> None:
-        self._secret = folder / "secrets" / "kafka"
-        self._secret.mkdir(parents=True)
-        self.broker = broker
-        authentication = {
-            "type": "scram-sha-512",
-            "username": USER,
-            "password": {"secret": "kafka", "key": "password"},
-        }
-        super().__init__(
-            kubernetes,
-            broker,
-            folder,
-            {
-                "KAFLEET_BOOTSTRAP_SERVERS": broker.scram,
-                "KAFLEET_KAFKA_AUTHENTICATION": json.dumps(authentication),
-                "KAFLEET_KAFKA_TLS": json.dumps({"ca": {"secret": "kafka", "key": "ca.crt"}}),
-                "KAFLEET_SECRETS_FOLDER": str(folder / "secrets"),
-            },
-        )
-        (self._secret / "ca.crt").write_text(broker.authority.certificate)
-        self.know(PASSWORD)
-        broker.set_password(USER, PASSWORD)
-
-    def know(self, password: str) -> None:
-        """Give the operator another password, as the kubelet would put it into its pod."""
-        (self._secret / "password").write_text(password)
 
 
 @pytest.fixture(scope="module")
@@ -80,31 +55,6 @@ def namespace(kubernetes: Kubernetes, secured_broker: SecuredBroker) -> Iterator
     secured_broker.allow(*operator_rights(USER, space))
     yield space
     kubernetes.kubectl("delete", "namespace", space.name, "--wait=false")
-
-
-def operator_rights(user: str, namespace: Namespace) -> list[Any]:
-    every = [f"{namespace.name}.*"]
-    names = ("every topic of a fleet", "every managed topic", "every group of a fleet")
-    return rights_of("The operator", user, dict.fromkeys(names, every))
-
-
-def secret(name: str, namespace: Namespace, **values: str) -> Json:
-    encoded = {
-        key.replace("_", "."): base64.b64encode(value.encode()).decode() for key, value in values.items()
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace.name},
-        "data": encoded,
-    }
-
-
-def allow_secrets(namespace: Namespace) -> None:
-    """Let the operator follow Secrets of the namespace."""
-    operator = "--serviceaccount=kafleet-system:kafleet"
-    namespace.kubectl("create", "role", "secrets", "--verb=get,list,watch", "--resource=secrets")
-    namespace.kubectl("create", "rolebinding", "secrets", "--role=secrets", operator)
 
 
 def commit(broker: SecuredBroker, group: str, topic: str) -> None:
@@ -296,20 +246,29 @@ def test_a_resource_may_prove_itself_by_tokens(
     assert secured.is_healthy()
 
 
-def by_token(broker: SecuredBroker, client: str) -> Json:
-    """Return a connection whose client secret is the key `id` of the Secret `triage`."""
-    return {
-        "bootstrapServers": broker.tokens,
-        "authentication": {
-            "type": "oauthbearer",
-            "oauthbearer": {
-                "tokenEndpointUri": broker.provider.endpoint,
-                "clientId": client,
-                "clientSecret": {"secret": "triage", "key": "id"},
-            },
-        },
-        "tls": {"ca": {"secret": "triage", "key": "ca.crt"}},
-    }
+def test_a_namespace_goes_although_its_credentials_go_first(
+    secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
+) -> None:
+    """Nobody could clean up any more: what stays in Kafka is in the operator's log."""
+    allow_secrets(namespace)
+    user = f"user-{namespace.name}"
+    secured_broker.provider.clients[user] = PASSWORD
+    secured_broker.allow(*operator_rights(user, namespace))
+    spec = {"connection": by_token(secured_broker, user), "deletionPolicy": "Delete"}
+    namespace.apply(
+        secret("triage", namespace, id=PASSWORD, ca_crt=secured_broker.authority.certificate),
+        agent_group("triage", namespace.name, spec),
+    )
+    namespace.await_condition("triage", "TopicsReady", "True")
+    secured.kill()
+    namespace.kubectl("delete", "namespace", namespace.name, "--wait=false")
+    eventually(lambda: not namespace.kubectl("get", "secret/triage", "--ignore-not-found"))
+    secured.start()
+
+    eventually(lambda: namespace.read("AgentGroup", "triage") is None)
+    stayed = [line for line in secured.log() if line["event"].startswith("topics and groups stay")]
+    assert f"{namespace.name}.triage.tasks" in stayed[-1]["topics"]
+    assert set(namespace.topics()) == set(stayed[-1]["topics"])
 
 
 def test_each_fault_of_a_connection_has_its_own_words(

@@ -114,7 +114,8 @@ class FakeApi:
             await asyncio.sleep(0.1)
         yield {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(self._version)}}}
 
-    async def create(self, path: str, body: Json) -> Json:
+    async def create(self, path: str, body: Json, query: Mapping[str, str] | None = None) -> Json:
+        del query
         self._note("POST", path)
         return body
 

@@ -86,8 +86,8 @@ class ApiServer:
             finally:
                 response.response.close()
 
-    async def create(self, path: str, body: Json) -> Json:
-        return await self._request("create", path, body=body)
+    async def create(self, path: str, body: Json, query: Mapping[str, str] | None = None) -> Json:
+        return await self._request("create", path, query=query, body=body)
 
     async def apply(self, path: str, body: Json) -> Json:
         """Write the whole object by server-side apply, taking over fields that others set."""

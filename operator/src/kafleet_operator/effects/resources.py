@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from kafleet_operator.effects.views import TYPES
-from kafleet_operator.errors import KafleetError, NotFound
+from kafleet_operator.errors import KafleetError, NotAuthorized, NotFound
 from kafleet_operator.planning.names import FINALIZER
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from kafleet_operator.planning.fleets import Json
 
 CONTROLLER: Final = "kafleet.dev/operator"
+# How the API server refuses anything new in a namespace that is being deleted.
+TERMINATING: Final = "because it is being terminated"
 
 
 class Resources:
@@ -49,6 +51,16 @@ class Resources:
             others = [name for name in body["metadata"]["finalizers"] if name != FINALIZER]
             with contextlib.suppress(NotFound):
                 await self._write_finalizers(body, others)
+
+    async def is_namespace_going(self, body: Json) -> bool:
+        """Tell whether the namespace is being deleted, too: by a trial, which needs no right to see it."""
+        namespace = body["metadata"]["namespace"]
+        trial = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "kafleet-"}}
+        try:
+            await self._api.create(TYPES["ConfigMap"].path(namespace), trial, {"dryRun": "All"})
+        except NotAuthorized as error:
+            return TERMINATING in str(error)
+        return False
 
     async def post_event(
         self, body: Json, *, reason: str, message: str, severity: str, action: str, now: str
