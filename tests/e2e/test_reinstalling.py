@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from demo.broker import held_by
 from demo.cluster import RELEASE, SYSTEM
+from e2e.commands import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from e2e.fleets import Fleet
+
+HELM_TEST = f"helm test {RELEASE} --namespace {SYSTEM} --logs"
 
 
 @pytest.mark.disturbing
@@ -33,6 +36,7 @@ def test_fleets_outlive_the_chart_which_comes_back_for_one_namespace_and_then_fo
         assert inside.resource()["spec"]["workers"]["replicas"] == 1
 
         install(f"watch.namespaces={{{inside.namespace}}}")
+        assert "is served" in run(inside.cluster, HELM_TEST)
         served_before = outside.status()["observedGeneration"]
         outside.kubectl("scale", f"ag/{outside.name}", "--replicas=2")
         inside.wait_ready()
@@ -48,6 +52,7 @@ def test_fleets_outlive_the_chart_which_comes_back_for_one_namespace_and_then_fo
     finally:
         install()
     outside.wait_ready()
+    assert "is served" in run(outside.cluster, HELM_TEST)
 
     assert len(outside.pods()) == 2
     assert inside.verdict().problems == ()
