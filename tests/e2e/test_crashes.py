@@ -1,4 +1,4 @@
-"""Anything may die at any moment: the operator, the broker; of agents tells test_recovery. Nothing is lost."""
+"""The operator or the broker may die at any moment: nothing is lost. Of dead agents tells test_recovery."""
 
 from __future__ import annotations
 
