@@ -114,7 +114,7 @@ class Worker(Process):
         parsed = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         return [line for line in parsed if line["event"] == event]
 
-    def await_event(self, event: str, *, seconds: float = 20) -> dict[str, Any]:
+    def await_event(self, event: str, *, seconds: float = 60) -> dict[str, Any]:
         def look() -> list[dict[str, Any]]:
             self.check()
             return self.events(event)
