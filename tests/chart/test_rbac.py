@@ -6,6 +6,7 @@ import re
 
 import pytest
 from chart.helm import REQUIRED, Helm, Json
+from documents import commands
 
 from kafleet_operator import effects
 
@@ -114,6 +115,12 @@ def test_operator_can_say_how_to_be_allowed_to_read_secrets(helm: Helm) -> None:
 
     assert environment["KAFLEET_SECRETS_ROLE"] == SECRETS
     assert environment["KAFLEET_SERVICE_ACCOUNT"] == "kafleet-system:kafleet"
+
+
+def test_documented_command_binds_the_role_for_secrets() -> None:
+    (command,) = (each.text for each in commands("kubectl") if "rolebinding kafleet-secrets" in each.text)
+
+    assert {f"--clusterrole={SECRETS}", "--serviceaccount=kafleet-system:kafleet"} <= {*command.split()}
 
 
 def test_people_see_and_change_fleets_by_kubernetes_own_roles(helm: Helm) -> None:
