@@ -100,7 +100,8 @@ class FakeApi:
         name = query.get("fieldSelector", "").removeprefix("metadata.name=")
         found = self.objects.get(f"{path}/{name}")
         version = {"resourceVersion": str(self._version)}
-        return {"metadata": version, "items": [copy.deepcopy(found)] if found else []}
+        # As the API server: an empty list of metadata has null for its items.
+        return {"metadata": version, "items": [copy.deepcopy(found)] if found else None}
 
     async def watch_metadata(self, path: str, version: str, seconds: int) -> AsyncGenerator[Json]:
         self._note("WATCH", path)

@@ -84,7 +84,8 @@ class Objects:
     async def _look_up(self, kind: str, name: str) -> Json | None:
         query = {"fieldSelector": f"metadata.name={name}"}
         listed = await self._api.list_metadata(TYPES[kind].path(self._owner.namespace), query)
-        return next(({**body, "kind": kind} for body in listed["items"]), None)
+        # An empty list of metadata has null for its items.
+        return next(({**body, "kind": kind} for body in listed["items"] or ()), None)
 
     def _is_ours(self, body: Json) -> bool:
         controller = controller_of(body)
