@@ -88,7 +88,8 @@ def _places(template: Json, base: Json, container: str, folder: str) -> Iterator
     yield "spec.restartPolicy", template["spec"].get("restartPolicy")
     for place, value in _places_of_agent(agent, own, folder):
         yield f"spec.containers[{container}].{place}", value
-    volumes = {mount["name"] for mount in _items(own, "volumeMounts") if _is_below(mount, folder)}
+    # A list: what a user gives as a name may be anything.
+    volumes = [mount["name"] for mount in _items(own, "volumeMounts") if _is_below(mount, folder)]
     for volume in _items(template["spec"], "volumes"):
         if volume.get("name") in volumes:
             yield f"spec.volumes[{volume['name']}]", volume

@@ -174,6 +174,7 @@ def test_what_the_operator_must_own_is_named(patch: Json, place: str) -> None:
 @pytest.mark.parametrize(
     "patch",
     [
+        {"spec": {"volumes": [{"name": ["nonsense"]}, {"name": {}}]}},
         {"metadata": {"labels": {"team": "a"}, "annotations": {"x": "y"}}},
         {"spec": {"terminationGracePeriodSeconds": 600}},
         {"spec": {"containers": [{"name": "agent", "ports": [{"containerPort": 9000}], "tty": True}]}},
