@@ -79,13 +79,18 @@ def test_the_documented_rights_are_enough(
     eventually(lambda: namespace.overrides(tasks).get("retention.ms") == "1000000")
     namespace.await_condition("triage", "TopicsReady", "True")
     eventually(lambda: namespace.expect("AgentGroup", "triage")["status"]["lag"] == 0)
+    lost = namespace.topics()[tasks].topic_id
+    namespace.delete_topic(tasks)
+    eventually(lambda: tasks in (found := namespace.topics()) and found[tasks].topic_id != lost)
+    namespace.await_condition("triage", "TopicsReady", "True")
     namespace.kubectl("delete", "agentgroup/triage", "--timeout=60s")
     assert namespace.topics() == {}
     assert secured.is_healthy()
 
 
 @pytest.mark.parametrize(
-    ("operation", "implied_by"), [("Describe", ["Alter", "Delete"]), ("DescribeConfigs", ["AlterConfigs"])]
+    ("operation", "implied_by"),
+    [("Describe", ["Read", "Alter", "Delete"]), ("DescribeConfigs", ["AlterConfigs"])],
 )
 def test_a_missing_right_to_see_topics_is_named_and_healed(
     secured: SecuredOperator, namespace: Namespace, operation: str, implied_by: list[str]
