@@ -17,7 +17,7 @@ from kafleet_operator.planning.backlogs import Backlog, backlog_of
 from kafleet_operator.planning.observations import GroupState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -90,72 +90,76 @@ LOOP_DELAY: Final = Histogram(
 )
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What was last seen of one resource: its status, and by lane its backlog and its dead letters.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A look at one fleet: by lane its backlog and its dead letters.
 
-    `at` is when it was looked at last, `until` when that is too old to be told. A backlog that could not be
-    read then is an older one, kept for what it remembers.
+    `at` is when that was, `until` when it is too old to be told. A backlog that could not be read then is an
+    older one, kept for what it remembers.
     """
 
-    status: Json = field(default_factory=dict)
-    backlogs: dict[str, Backlog] = field(default_factory=dict)
-    dead_letters: dict[str, int] = field(default_factory=dict)
     at: float = 0.0
     until: float = 0.0
+    backlogs: Mapping[str, Backlog] = field(default_factory=dict)
+    dead_letters: Mapping[str, int] = field(default_factory=dict)
 
 
 class Fleets(Collector):
-    """What was last seen of every resource, as gauges. What could not be read, or not for long, is absent."""
+    """What was last seen of every resource, as gauges. What could not be read, or not for long, is absent.
+
+    It is collected in another thread than it is filled in: what is taken in is exchanged, never changed.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seen: dict[Key, _Seen] = {}
+        self._looks: dict[Key, _Look] = {}
+        self._statuses: dict[Key, Json] = {}
 
     def saw(self, fleet: Fleet, observed: Observed, *, seconds: float) -> None:
         """Take in a look at a fleet, true for so many seconds."""
-        now, seen = self._clock(), self._seen.setdefault(fleet.owner.key, _Seen())
-        seen.at, seen.until = now, now + seconds
-        before, seen.backlogs, seen.dead_letters = seen.backlogs, {}, {}
+        now, before = self._clock(), self._looks.get(fleet.owner.key, _Look()).backlogs
+        backlogs, dead_letters = dict[str, Backlog](), dict[str, int]()
         for lane in fleet.lanes:
             group = observed.groups.get(lane.group)
             if isinstance(group, GroupState):
-                seen.backlogs[lane.name] = backlog_of(group, lane, before.get(lane.name), now)
+                backlogs[lane.name] = backlog_of(group, lane, before.get(lane.name), now)
             elif lane.name in before:
-                seen.backlogs[lane.name] = before[lane.name]
+                backlogs[lane.name] = before[lane.name]
             lying = observed.dead_letters.get(fleet.topic(lane.dead_letters).name)
             if isinstance(lying, int):
-                seen.dead_letters[lane.name] = lying
+                dead_letters[lane.name] = lying
+        self._looks[fleet.owner.key] = _Look(now, now + seconds, backlogs, dead_letters)
 
     def told(self, key: Key, status: Json) -> None:
         """Take in what a resource's status says."""
-        self._seen.setdefault(key, _Seen()).status = status
+        self._statuses[key] = status
 
     def gone(self, key: Key) -> None:
         """Forget a resource."""
-        self._seen.pop(key, None)
+        self._looks.pop(key, None)
+        self._statuses.pop(key, None)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every gauge, with no sample where nothing is known."""
-        now, everything = self._clock(), list(self._seen.items())
-        yield _conditions(everything)
-        yield from _workloads(everything)
-        yield from _backlogs([(key, seen) for key, seen in everything if now < seen.until], now)
+        now, looks, statuses = self._clock(), list(self._looks.items()), list(self._statuses.items())
+        yield _conditions(statuses)
+        yield from _workloads(statuses)
+        yield from _backlogs([(key, look) for key, look in looks if now < look.until], now)
 
 
-def _conditions(everything: list[tuple[Key, _Seen]]) -> Metric:
+def _conditions(statuses: list[tuple[Key, Json]]) -> Metric:
     family = GaugeMetricFamily(
         "kafleet_resource_condition",
         "1 for the status and reason that a condition of a resource has now",
         labels=["kind", "namespace", "resource", "condition", "status", "reason"],
     )
-    for key, seen in everything:
-        for each in seen.status.get("conditions", ()):
+    for key, status in statuses:
+        for each in status.get("conditions", ()):
             family.add_metric([*key, each["type"], each["status"], each["reason"]], 1)
     return family
 
 
-def _workloads(everything: list[tuple[Key, _Seen]]) -> Iterator[Metric]:
+def _workloads(statuses: list[tuple[Key, Json]]) -> Iterator[Metric]:
     families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
         "replicas": _gauge("replicas", "Agents that a lane shall have"),
         "readyReplicas": _gauge("ready_replicas", "Agents of a lane that are ready"),
@@ -163,8 +167,8 @@ def _workloads(everything: list[tuple[Key, _Seen]]) -> Iterator[Metric]:
             "recoveries", "Dead agents of a lane that were taken out of its group at once"
         ),
     }
-    for key, seen in everything:
-        for lane in seen.status.get("lanes", ()):
+    for key, status in statuses:
+        for lane in status.get("lanes", ()):
             counts = {**lane, "recoveries": lane.get("recoveries", {}).get("count", 0)}
             for name, family in families.items():
                 if name in counts:
@@ -172,7 +176,7 @@ def _workloads(everything: list[tuple[Key, _Seen]]) -> Iterator[Metric]:
     yield from families.values()
 
 
-def _backlogs(known: list[tuple[Key, _Seen]], now: float) -> Iterator[Metric]:
+def _backlogs(looks: list[tuple[Key, _Look]], now: float) -> Iterator[Metric]:
     lag = _gauge("lag_records", "Records of a lane's inbox that are not settled")
     oldest = _gauge(
         "oldest_record_age_seconds",
@@ -183,16 +187,16 @@ def _backlogs(known: list[tuple[Key, _Seen]], now: float) -> Iterator[Metric]:
     settled = _counter(
         "settled_records", "Records of a lane's inbox that are settled, by what its group committed"
     )
-    for key, seen in known:
-        for name, backlog in seen.backlogs.items():
-            if backlog.at != seen.at:
+    for key, look in looks:
+        for name, backlog in look.backlogs.items():
+            if backlog.at != look.at:
                 continue
             labels = [*key, name]
             lag.add_metric(labels, backlog.lag)
             oldest.add_metric(labels, backlog.oldest_seconds(now))
             written.add_metric(labels, backlog.written)
             settled.add_metric(labels, backlog.written - backlog.lag)
-        for name, count in seen.dead_letters.items():
+        for name, count in look.dead_letters.items():
             dead.add_metric([*key, name], count)
     yield from (lag, oldest, dead, written, settled)
 

@@ -118,6 +118,19 @@ def test_a_lane_that_is_gone_is_not_told() -> None:
     assert watched.names() == set()
 
 
+def test_a_scrape_beside_the_loop_sees_whole_looks() -> None:
+    """It runs in a thread: whatever is taken in, or forgotten, meanwhile neither breaks nor halves it."""
+    watched = Watched()
+    watched.saw()
+    families = watched.fleets.collect()
+    next(families)
+    wide = replace(FLEET, lanes=tuple(replace(FLEET.lanes[0], name=f"lane-{n}") for n in range(50)))
+    watched.fleets.saw(wide, Observed(topics={}, groups={GROUP: group(4)}), seconds=60)
+    watched.fleets.gone(OWNER.key)
+
+    assert {sample.labels["lane"] for family in families for sample in family.samples} == {"workers"}
+
+
 def test_a_status_shows_as_conditions_and_replicas() -> None:
     """One sample a condition: its status and reason are labels."""
     watched = Watched()
