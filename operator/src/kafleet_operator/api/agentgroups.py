@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from kafleet_operator.api.blocks import (
-    AgentSpec,
-    Block,
-    are_durations,
-    rule,
-    rules,
-)
+from kafleet_operator.api.agents import AgentSpec
+from kafleet_operator.api.blocks import Block, are_durations, rule, rules
 from kafleet_operator.api.connections import ConnectionSpec
 from kafleet_operator.api.delivery import SHRINKS, DeliverySpec, backoff_rule, in_force
 from kafleet_operator.api.faults import faults_in

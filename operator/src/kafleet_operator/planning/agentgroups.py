@@ -10,7 +10,7 @@ from kafleet_operator.planning.fleets import Agent, Delivery, Fleet, Lane, Topic
 
 if TYPE_CHECKING:
     from kafleet_operator.api.agentgroups import AgentGroupSpec
-    from kafleet_operator.api.blocks import AgentSpec
+    from kafleet_operator.api.agents import AgentSpec
     from kafleet_operator.api.delivery import DeliverySpec
     from kafleet_operator.api.topics import TopicSpec
     from kafleet_operator.planning.fleets import Owner
