@@ -66,7 +66,7 @@ def is_gone(fleet: Fleet, leftover: Leftover, observed: Observed) -> bool:
     """Tell whether nothing of a lane is left."""
     group = observed.groups.get(leftover.group)
     is_dead = isinstance(group, GroupState) and group.state == "Dead"
-    return is_dead and not _objects(fleet, leftover, observed) and not _has_pods(leftover, observed)
+    return is_dead and not _objects(fleet, leftover, observed) and not observed.pods_of(leftover.lane)
 
 
 def _leftover(lane: Json, config_map: Json | None, seconds_since: Callable[[str], float]) -> Leftover:
@@ -92,7 +92,7 @@ def _plan_leftover(fleet: Fleet, leftover: Leftover, observed: Observed) -> Plan
         return join((_delete(objects), _drains(f"{begin}: its agents end")))
     if group is None or isinstance(group, Unknown):
         return _drains(f"{begin}: group {leftover.group!r} cannot be read, and may be left")
-    if group.has_members or _has_pods(leftover, observed):
+    if group.has_members or observed.pods_of(leftover.lane):
         return _drains(f"{begin}: its last agents end")
     message = f"{begin}: group {leftover.group!r} is deleted"
     return join((Plan(delete_groups=(leftover.group,)), _drains(message)))
@@ -121,7 +121,3 @@ def _delete(keys: Iterable[tuple[str, str]]) -> Plan:
 def _objects(fleet: Fleet, leftover: Leftover, observed: Observed) -> list[tuple[str, str]]:
     name = names.object_name(fleet.owner, leftover.lane)
     return sorted(key for key in observed.objects if key[1] == name)
-
-
-def _has_pods(leftover: Leftover, observed: Observed) -> bool:
-    return any(pod["metadata"]["labels"].get(names.LANE) == leftover.lane for pod in observed.pods)

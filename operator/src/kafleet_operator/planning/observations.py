@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kafleet_operator.planning import names
+
 if TYPE_CHECKING:
     from kafleet_operator.planning.draining import Leftover
     from kafleet_operator.planning.fleets import Json
@@ -103,3 +105,7 @@ class Observed:
     references: Mapping[tuple[str, str], Content | Unknown | None] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
     young_from: Mapping[tuple[str, int], int] = field(default_factory=dict)
+
+    def pods_of(self, lane: str) -> list[Json]:
+        """Return the pods of a lane."""
+        return [pod for pod in self.pods if pod["metadata"]["labels"].get(names.LANE) == lane]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kafleet_operator.planning import names
 from kafleet_operator.planning.observations import GroupState
 from kafleet_operator.planning.plans import Plan, Refusal, ResetOffsets, join, refusal
 
@@ -61,8 +60,7 @@ def _plan_groups(fleet: Fleet, observed: Observed, claim: Claim) -> Plan:
 
 def _plan_group(lane: Lane, observed: Observed, claim: Claim) -> Plan:
     group = observed.groups.get(lane.group)
-    pods = [pod for pod in observed.pods if pod["metadata"]["labels"].get(names.LANE) == lane.name]
-    if not isinstance(group, GroupState) or group.has_members or pods or not claim.id:
+    if not isinstance(group, GroupState) or group.has_members or observed.pods_of(lane.name) or not claim.id:
         message = f"agents of lane {lane.name!r} end, so that none goes on where the old {claim.name!r} was"
         return Plan(refusals=(Refusal("AgentsReady", "RollingOut", message),), notes=(message,))
     # One that never committed begins at the start by itself, unless it is told to begin at the end.

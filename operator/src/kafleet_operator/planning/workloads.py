@@ -44,7 +44,7 @@ def workload_of(fleet: Fleet, lane: Lane, outcome: Outcome, observed: Observed) 
         status.get(count, 0) for count in ("replicas", "readyReplicas", "updatedReplicas")
     )
     is_seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
-    pods = [pod for pod in observed.pods if pod["metadata"]["labels"].get(names.LANE) == lane.name]
+    pods = observed.pods_of(lane.name)
     return Workload(
         wished=wished,
         existing=existing,
