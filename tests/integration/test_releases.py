@@ -112,7 +112,7 @@ def test_uninstalling_in_the_documented_order_leaves_nothing(cluster: Cluster) -
     cluster.kubectl("apply", "--filename=-", given=group("last", deletionPolicy="Delete"))
     with serving(cluster):
         await_condition(cluster, "last", "TopicsReady", "True")
-        cluster.run(*documented("kubectl delete agentgroups --all --all-namespaces"))
+        cluster.run(*documented("kubectl delete agentgroups --all --all-namespaces --cascade=foreground"))
     cluster.run(*documented("helm uninstall kafleet --namespace kafleet-system"))
     cluster.run(*documented("kubectl delete crd agentgroups.kafleet.dev"))
 
@@ -124,4 +124,8 @@ def test_uninstalling_in_the_documented_order_leaves_nothing(cluster: Cluster) -
         found = [cluster.read(kinds, "--all-namespaces", f"--selector={label}") for label in labels]
         return [item for each in found for item in each["items"]]
 
-    eventually(lambda: left() == [])
+    def nothing() -> bool:
+        assert [(each["kind"], each["metadata"]["name"]) for each in left()] == []
+        return True
+
+    eventually(nothing)
