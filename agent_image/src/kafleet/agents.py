@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from kafleet.errors import InvalidAgent, UnknownLane
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
     from datetime import datetime
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -39,12 +41,14 @@ class Send:
 class Context:
     """What a handler knows about the record it works on. A test makes one by hand: `Context(id="1")`.
 
-    `attempt` counts from 1. `deadline` is when the whole task must be done, None if nobody said. `lanes` are
-    the names that `send` accepts, None in a test: any. `emitted` lists what was sent so far.
+    `type` is the record's ce_type, None if it has none. `attempt` counts from 1. `deadline` is when the whole
+    task must be done, None if nobody said. `lanes` are the names that `send` accepts, None in a test: any.
+    `emitted` lists what was sent so far.
     """
 
     id: str
     key: str | None = None
+    type: str | None = None
     attempt: int = 1
     deadline: datetime | None = None
     correlation_id: str = ""
@@ -56,23 +60,34 @@ class Context:
     def __post_init__(self) -> None:
         self.correlation_id = self.correlation_id or self.id
 
-    async def send(
+    def send(
         self,
         lane: str,
         payload: object,
         *,
         key: str | bytes | None = None,
         type: str | None = None,  # noqa: A002 - the record's ce_type, as in Result
-    ) -> None:
+    ) -> Awaitable[None]:
         """Send a task to another lane when this handler has ended well; without `key` a unique one is used.
 
-        Raises UnknownLane if this lane may not write there.
+        Works at once, so a blocking handler calls it without `await`. Raises UnknownLane if this lane may not
+        write there.
         """
         if self.lanes is not None and lane not in self.lanes:
             raise UnknownLane(
                 f"no lane {lane!r} to send to, there is {', '.join(sorted(self.lanes)) or 'none'}"
             )
         self.emitted.append(Send(lane, payload, key, type))
+        return _Done()
+
+
+class _Done:
+    """What there is to await where everything has happened already."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,5 +128,7 @@ class Agent:
 
 
 def name_of(function: object) -> str:
-    """Return a function's name for people."""
-    return str(getattr(function, "__qualname__", function))
+    """Return a function's name for people; of an object that can be called, its class's."""
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", type(function).__qualname__))

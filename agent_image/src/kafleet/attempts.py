@@ -6,6 +6,7 @@ Whatever the record holds and whatever the handler does, a verdict comes out; on
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kafleet.verdicts import Verdict
 
 _DEFAULT_SEND_TYPE = "task"
+_IN_A_THREAD = (Form.BLOCKING, Form.BLOCKING_GENERATOR)
 
 
 def _utc_now() -> datetime:
@@ -126,8 +128,8 @@ class Attempts:
 
     async def _run(self, handler: Handler, task: object, context: Context, seconds: float) -> None:
         arguments = (task, context) if handler.takes_context else (task,)
-        if handler.form is Form.BLOCKING:
-            context.emitted.append(_as_result(await self._run_in_thread(handler, arguments, seconds)))
+        if handler.form in _IN_A_THREAD:
+            await self._run_in_thread(handler, partial(_call, handler, arguments, context), seconds)
             return
         scope = asyncio.timeout(seconds)
         try:
@@ -143,16 +145,17 @@ class Attempts:
                 raise  # the handler's own
             raise TimedOut(f"no result within {seconds:g} s") from None
 
-    async def _run_in_thread(self, handler: Handler, arguments: tuple[object, ...], seconds: float) -> object:
+    async def _run_in_thread(self, handler: Handler, function: Callable[[], None], seconds: float) -> None:
         """Wait for the thread whatever happens: nothing can stop it, so its key and slot stay taken."""
-        call = asyncio.get_running_loop().run_in_executor(self._pool, partial(handler.function, *arguments))
+        call = asyncio.get_running_loop().run_in_executor(self._pool, function)
         try:
             done, _ = await asyncio.wait({call}, timeout=seconds)
         except asyncio.CancelledError:
             await _until_done(call)
             raise
         if done:
-            return await call
+            await call
+            return
         self._logger.warning(
             "blocking handler is over its timeout and cannot be cancelled", handler=handler.name
         )
@@ -163,6 +166,7 @@ class Attempts:
         return Context(
             id=envelope.id,
             key=None if record.key is None else record.key.decode("utf-8", "surrogateescape"),
+            type=envelope.type,
             attempt=number,
             deadline=envelope.deadline,
             correlation_id=envelope.correlation_id,
@@ -215,6 +219,22 @@ class Attempts:
             deadline=deadline,
         )
         return Outgoing(topic, key, value, headers)
+
+
+def _call(handler: Handler, arguments: tuple[object, ...], context: Context) -> None:
+    """Call a blocking handler, in a thread, and note what it returned or yielded."""
+    found = handler.function(*arguments)
+    if handler.form is Form.BLOCKING_GENERATOR:
+        for value in found:
+            context.emitted.append(_as_result(value))
+        return
+    if inspect.iscoroutine(found):
+        found.close()
+        raise TypeError(
+            f"handler {handler.name!r} returned a coroutine that nobody awaits;"
+            " make it, or the decorator around it, `async def`"
+        )
+    context.emitted.append(_as_result(found))
 
 
 def _as_result(value: object) -> Result:

@@ -10,6 +10,7 @@ import types
 import typing
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ class Form(Enum):
     COROUTINE = "async def"
     GENERATOR = "async generator"
     BLOCKING = "def, in a thread"
+    BLOCKING_GENERATOR = "generator, in a thread"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def handlers_of(agent: Agent) -> Handlers:
 
 def _handler(task: Task) -> Handler:
     function, name = task.function, name_of(task.function)
-    parameters = list(inspect.signature(function).parameters.values())
+    parameters = _parameters(function, name)
     positional = [
         parameter
         for parameter in parameters
@@ -124,7 +126,8 @@ def _handler(task: Task) -> Handler:
         parameter not in positional for parameter in required
     ):
         raise InvalidAgent(
-            f"handler {name!r} must take its input and, if it likes, a Context: (task: Task, ctx: Context)"
+            f"handler {name!r} must take its input and, if it likes, a Context: (task: Task, ctx: Context);"
+            f" not {inspect.Signature(parameters)}{_way_out(parameters)}"
         )
     hints = _hints(function, name)
     subject = positional[0].name
@@ -144,17 +147,39 @@ def _handler(task: Task) -> Handler:
         raise InvalidAgent(
             f"annotation {hints[subject]!r} of handler {name!r} is not understood: {error}"
         ) from None
-    return Handler(name, function, _form(function, name), decode, takes_context)
+    return Handler(name, function, _form(function), decode, takes_context)
+
+
+def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    if inspect.isclass(function):
+        raise InvalidAgent(f"handler {name!r} is a class; register an instance of it, or a function")
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        raise InvalidAgent(f"handler {name!r} does not say what it takes; wrap it in a function") from None
+    if parameters and parameters[0].name == "self":
+        raise InvalidAgent(
+            f"handler {name!r} is a method without its object; register it when there is one:"
+            f" agent.task(thing.{name.rpartition('.')[2]})"
+        )
+    return parameters
+
+
+def _way_out(parameters: list[inspect.Parameter]) -> str:
+    """Say what to do about parameters that a decorator hides, or that something else has to fill."""
+    if any(parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) for parameter in parameters):
+        return "; a decorator around it must use functools.wraps"
+    return "; fill others by functools.partial" if len(parameters) > _MOST_PARAMETERS else ""
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     try:
         # Not the return annotation: nothing needs it here, and it may be for the type checker only.
-        wanted = {
-            parameter: hint for parameter, hint in function.__annotations__.items() if parameter != "return"
-        }
+        written = _called(inspect.unwrap(_called(function)))
+        annotations = getattr(written, "__annotations__", {})
+        wanted = {parameter: hint for parameter, hint in annotations.items() if parameter != "return"}
         holder = types.SimpleNamespace(__annotations__=wanted)
-        return typing.get_type_hints(holder, inspect.unwrap(function).__globals__, include_extras=True)
+        return typing.get_type_hints(holder, getattr(written, "__globals__", {}), include_extras=True)
     except NameError as error:
         raise InvalidAgent(
             f"annotation of handler {name!r} is not understood: {error};"
@@ -164,11 +189,17 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         raise InvalidAgent(f"annotation of handler {name!r} is not understood: {error}") from None
 
 
-def _form(function: Callable[..., Any], name: str) -> Form:
-    if inspect.isasyncgenfunction(function):
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that is called in the end: of a partial, or of an object with `__call__`."""
+    while isinstance(function, partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _form(function: Callable[..., Any]) -> Form:
+    called = _called(function)
+    if inspect.isasyncgenfunction(called):
         return Form.GENERATOR
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(called):
         return Form.COROUTINE
-    if inspect.isgeneratorfunction(function):
-        raise InvalidAgent(f"handler {name!r} is a plain generator; write it as `async def` with `yield`")
-    return Form.BLOCKING
+    return Form.BLOCKING_GENERATOR if inspect.isgeneratorfunction(called) else Form.BLOCKING

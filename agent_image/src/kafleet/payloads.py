@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, NewType, Union, get_args, get_origin
 
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import to_json
@@ -24,15 +24,16 @@ def decoder_for(annotation: object) -> Decoder:
     `bytes` gets the value as it is and `str` its UTF-8 text; anything else is JSON, validated by pydantic.
     A tombstone (no value at all) is None where the annotation allows None.
     """
-    members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    members = _members(annotation)
     wanted = [member for member in members if member is not types.NoneType]
-    is_raw = len(wanted) == 1 and wanted[0] in _RAW
-    decode = _RAW[wanted[0]] if is_raw else _json_decoder(annotation)
+    is_raw = len(wanted) == 1 and wanted[0] in (bytes, str)
+    decode = _raw_decoder(wanted[0], annotation) if is_raw else _json_decoder(annotation)
+    takes_none = types.NoneType in members
 
     def decode_any(value: bytes | None) -> object:
         if value is not None:
             return decode(value)
-        if types.NoneType in members:
+        if takes_none:
             return None
         raise InvalidPayload(
             "the record has no value (a tombstone), and the handler's annotation does not allow None"
@@ -57,15 +58,45 @@ def kind_of(value: object) -> str:
     return "result"
 
 
-def _json_decoder(annotation: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - any type at all
+def _members(annotation: Any) -> list[object]:  # noqa: ANN401 - any type at all
+    """Return what a value may be: the members of a union, with aliases and `Annotated` taken off."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif hasattr(annotation, "__value__"):  # `type X = …`: Python 3.11 has no class for it
+            annotation = annotation.__value__
+        elif get_origin(annotation) in (Union, types.UnionType):
+            return [found for member in get_args(annotation) for found in _members(member)]
+        else:
+            return [annotation]
+
+
+def _raw_decoder(kind: object, annotation: object) -> Callable[[bytes], object]:
+    """Decode `bytes` or `str`, and hold it against what the annotation asks for beyond that."""
+    read: Callable[[bytes], object] = bytes if kind is bytes else _text
+    if annotation in (kind, kind | None):  # type: ignore[operator]
+        return read
+    adapter = _adapter(annotation)
+    return _refusing(lambda value: adapter.validate_python(read(value)))
+
+
+def _json_decoder(annotation: object) -> Callable[[bytes], object]:
+    return _refusing(_adapter(annotation).validate_json)
+
+
+def _adapter(annotation: Any) -> TypeAdapter[object]:  # noqa: ANN401 - any type at all
     try:
-        adapter = TypeAdapter(annotation)
+        return TypeAdapter(annotation)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise TypeError(str(error).splitlines()[0]) from None
 
+
+def _refusing(validate: Callable[[bytes], object]) -> Callable[[bytes], object]:
     def decode(value: bytes) -> object:
         try:
-            return adapter.validate_json(value)
+            return validate(value)
         except ValidationError as error:
             raise InvalidPayload(_faults(error)) from None
 
@@ -88,6 +119,3 @@ def _text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError as error:
         raise InvalidPayload(f"the value is not UTF-8: {error.reason} at byte {error.start}") from None
-
-
-_RAW: dict[object, Callable[[bytes], object]] = {bytes: bytes, str: _text}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from kafleet.loading import handlers_of
 from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from kafleet.records import Headers, Record
 
@@ -296,6 +297,38 @@ def test_what_cannot_be_a_task_never_reaches_the_handler(what: Record, reason: s
     assert isinstance(verdict, Refused)
     assert (verdict.reason, verdict.was_called) == (reason, False)
     assert verdict.fault.message
+
+
+def test_a_blocking_handler_sends_without_await_and_may_yield() -> None:
+    def split(task: str, ctx: Context) -> Iterator[str]:
+        for word in task.split():
+            ctx.send("billing", word, type=f"from {ctx.type}")  # type: ignore[unused-awaitable,unused-ignore]
+            yield word.upper()
+
+    verdict = attempt(split, record(value=b"a b", headers=(("ce_type", b"text"),)))
+
+    assert [(topic, value, kind) for topic, _, value, kind in finished(verdict)] == [
+        ("billing.tasks", b"a", "from text"),
+        ("results", b"A", "result"),
+        ("billing.tasks", b"b", "from text"),
+        ("results", b"B", "result"),
+    ]
+
+
+def test_a_decorator_that_forgets_to_await_fails_in_words() -> None:
+    async def label(_task: dict[str, Any]) -> int:
+        return 1
+
+    @functools.wraps(label)
+    def forgetful(*args: Any) -> Any:  # noqa: ANN401 - a decorator's
+        return label(*args)
+
+    verdict = attempt(forgetful)
+
+    assert isinstance(verdict, Failed)
+    assert "returned a coroutine that nobody awaits; make it, or the decorator around it, `async def`" in (
+        verdict.fault.message
+    )
 
 
 def test_hops_up_to_the_limit_are_fine() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NewType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
+from typing_extensions import TypeAliasType, TypedDict
 
 from kafleet.payloads import InvalidPayload, decoder_for, encoded, kind_of
 
@@ -23,6 +24,25 @@ class Ticket(BaseModel):
 class Point:
     x: int
     y: int = 0
+
+
+class Refund(BaseModel):
+    kind: Literal["refund"]
+    amount: int
+
+
+class Sale(BaseModel):
+    kind: Literal["sale"]
+
+
+class Row(TypedDict, total=False):
+    name: str
+
+
+Order = Annotated[Refund | Sale, Field(discriminator="kind")]
+Maybe = TypeAliasType("Maybe", Ticket | None)
+Text = NewType("Text", str)
+Short = Annotated[str, StringConstraints(max_length=3)]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +65,17 @@ class Point:
         (str | None, b"x", "x"),
         (Ticket | None, None, None),
         (Ticket | None, b"null", None),
+        (Order, b'{"kind": "refund", "amount": 3}', Refund(kind="refund", amount=3)),
+        (Order | None, None, None),
+        (Annotated[Ticket | None, Field(description="a ticket")], None, None),
+        (Maybe, None, None),
+        (Maybe, b'{"text": "hi"}', Ticket(text="hi")),
+        (Row, b'{"name": "Ada"}', {"name": "Ada"}),
+        (Text, b'"as it is"', '"as it is"'),
+        (Short, b"abc", "abc"),
+        (Short | None, None, None),
+        (Annotated[bytes, "raw"], b"\xff", b"\xff"),
+        (str | dict[str, int], b'"quoted"', "quoted"),
     ],
 )
 def test_the_annotation_says_what_the_value_becomes(
@@ -64,6 +95,11 @@ def test_the_annotation_says_what_the_value_becomes(
         (Ticket, b"[" * 100_000, "value: Invalid JSON: recursion limit"),
         (Ticket, None, "tombstone"),
         (dict, b"[]", "value: "),
+        (Order, b'{"kind": "gift"}', "value: Input tag 'gift'"),
+        (Order, None, "tombstone"),
+        (Row, b'{"name": 1}', "name: "),
+        (Short, b"abcd", "value: String should have at most 3"),
+        (Short, b"\xff", "not UTF-8"),
         (str, b"\xff", "not UTF-8: invalid start byte at byte 0"),
         (str, None, "tombstone"),
         (bytes, None, "tombstone"),
