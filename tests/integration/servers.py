@@ -142,16 +142,8 @@ class Kubernetes:
         self.server = f"https://127.0.0.1:{self._port}"
         subprocess.run(
             [
-                binaries / "kube",
-                "pki",
-                "--dir",
-                pki,
-                "--server",
-                self.server,
-                "--node",
-                "none",
-                "--ips",
-                "127.0.0.1",
+                *(binaries / "kube", "pki", "--dir", pki, "--server", self.server),
+                *("--node", "none", "--ips", "127.0.0.1"),
             ],
             check=True,
         )
@@ -290,7 +282,8 @@ AUDIT_POLICY = {
 class Broker:
     """One Kafka node in KRaft mode that keeps its data and its addresses over stops.
 
-    `listeners` are further ones, names with their protocols; `settings` and `java` options go over the usual.
+    `listeners` are further ones, names with their protocols; `advertised` says where clients find them if not
+    there; `settings` and `java` options go over the usual.
     """
 
     def __init__(
@@ -299,20 +292,21 @@ class Broker:
         listeners: Mapping[str, str] | None = None,
         settings: Mapping[str, object] | None = None,
         java: Iterable[str] = (),
+        advertised: Mapping[str, str] | None = None,
     ) -> None:
         jars = local_cluster("kafka-lib")
         protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
         controller_port, *ports = free_ports(1 + len(protocols))
         self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(protocols, ports, strict=True)}
         self.bootstrap_servers = self.addresses["PLAINTEXT"]
-        advertised = ",".join(f"{name}://{address}" for name, address in self.addresses.items())
+        listening = _listed(self.addresses)
         configuration = folder / "server.properties"
         merged = {
             **BROKER_SETTINGS,
             "log.dirs": folder / "data",
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "listeners": f"{advertised},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": advertised,
+            "listeners": f"{listening},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": _listed({**self.addresses, **(advertised or {})}),
             "listener.security.protocol.map": ",".join(
                 f"{name}:{protocol}" for name, protocol in {"CONTROLLER": "PLAINTEXT", **protocols}.items()
             ),
@@ -359,6 +353,10 @@ class Broker:
         self.stop()
         self.start()
         self.await_ready()
+
+
+def _listed(listeners: Mapping[str, str]) -> str:
+    return ",".join(f"{name}://{address}" for name, address in listeners.items())
 
 
 JAVA_OPTIONS = (
