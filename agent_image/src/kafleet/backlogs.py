@@ -14,10 +14,11 @@ from kafleet.ports import Assignment, Position
 from kafleet.suspects import Suspects
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle
+    from asyncio import Task, TimerHandle
+    from collections.abc import Collection
 
     from kafleet.records import Outgoing, Partition, Record
-    from kafleet.verdicts import Fault
+    from kafleet.verdicts import Fault, Verdict
 
 HELD_RECORDS = 10_000
 """Records that one replica keeps, all partitions together; each partition may keep its share."""
@@ -52,7 +53,9 @@ class Lot:
         "suspects",
     )
 
-    def __init__(self, partition: Partition, assignment: Assignment, *, concurrency: int, now: float) -> None:
+    def __init__(
+        self, partition: Partition, assignment: Assignment, *, concurrency: int, now: float, changes: int = 0
+    ) -> None:
         self.partition = partition
         self.epoch, self.committed, metadata = assignment
         progress = Progress() if self.committed is None else progress_from(self.committed, metadata)
@@ -60,8 +63,8 @@ class Lot:
         self.failed = dict(progress.failed)  # attempts, by offset, of what is not settled
         self.suspects = Suspects(max(0, progress.unclean - 1), concurrency, now)  # one of them are we
         self.map_fullness = 0.0  # of its room, as of the last position
-        self._changes = 0  # of what should be committed
-        self._acknowledged = 0  # of those changes
+        self._changes = changes  # of what should be committed
+        self._acknowledged = changes  # of those changes
         self.items: dict[Item, None] = {}  # not settled, in log order
         self.ready: deque[Item] = deque()
         self.in_flight = 0
@@ -95,25 +98,34 @@ class Lot:
         self._changes += 1
         return self._changes
 
-    def uncommitted(self, now: float) -> tuple[int, Position] | None:
-        """Return what should be committed and which change it is, None if all is acknowledged.
+    def uncommitted(self, now: float, settling: Collection[int] = ()) -> Position | None:
+        """Return what should be committed once `settling` are settled, too; None if all is acknowledged.
 
         Whoever closes a partition always commits: that it was left in good order.
         """
-        self._changes += self.suspects.clear(now, is_idle=not self.items)
-        offset = self.offsets.position
+        self._changes += self.suspects.clear(now, is_idle=not self.items) + len(settling)
+        offsets = self.offsets.after(settling) if settling else self.offsets
+        offset = offsets.position
         if offset is None or not (self.is_closed or self._changes > self._acknowledged):
             return None
         unclean = self.suspects.deaths + (not self.is_closed)
-        metadata = metadata_of(offset, Progress(self.offsets.settled(), self.failed, unclean))
+        failed = {each: count for each, count in self.failed.items() if each not in settling}
+        metadata = metadata_of(offset, Progress(offsets.settled(), failed, unclean))
         self.map_fullness = metadata.fullness
-        return self._changes, Position(self.partition, self.epoch, offset, metadata.text)
+        return Position(self.partition, self.epoch, offset, metadata.text, self._changes)
 
-    def acknowledge(self, change: int, position: Position) -> None:
-        """Note that a position is committed."""
-        self._acknowledged = change
+    def acknowledge(self, position: Position) -> None:
+        """Note that a position is committed; those of an earlier lot or assignment count for nothing."""
+        if position.epoch != self.epoch or position.change <= self._acknowledged:
+            return
+        self._acknowledged = position.change
         self.committed = position.offset
         self.suspects.is_lifted = self.suspects.is_lifted or not self.suspects.deaths
+
+    @property
+    def changes(self) -> int:
+        """How many changes there were that should be committed."""
+        return self._changes
 
     def is_acknowledged(self, change: int) -> bool:
         """Tell whether a change is committed."""
@@ -141,6 +153,8 @@ class Item:
         "ready_since",
         "record",
         "size",
+        "started_at",
+        "task",
         "timer",
         "undelivered",
     )
@@ -155,6 +169,8 @@ class Item:
         self.undelivered = 0  # times `outgoing` could not be written
         self.dead_reason: str | None = None  # why `outgoing` is its dead letter
         self.is_in_flight = False
+        self.task: Task[Verdict] | None = None  # of its attempt; in flight without one, it is being written
+        self.started_at = 0.0
         self.ready_since = 0.0
         self.timer: TimerHandle | None = None  # while it waits to be tried again
 

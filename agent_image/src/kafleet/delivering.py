@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from kafleet.envelopes import dead_letter_headers
-from kafleet.ports import RecordRefused, WriteFailed
+from kafleet.ports import RecordRefused
 from kafleet.records import Outgoing
 from kafleet.verdicts import Fault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from structlog.typing import FilteringBoundLogger
 
     from kafleet.backlogs import Item
     from kafleet.backoffs import Backoff
     from kafleet.lanes import Lane
     from kafleet.metrics import Metrics
-    from kafleet.ports import Sink
+    from kafleet.ports import Sink, WriteFailed
 
 _INNOCENT_REFUSALS = (
     2  # brokers refuse a batch as a whole: a record alone at fault is refused again by itself
@@ -28,7 +29,13 @@ class Deliveries:
     """Writes for one lane. Writing that fails is tried again; nothing is ever dropped."""
 
     def __init__(
-        self, lane: Lane, sink: Sink, backoff: Backoff, *, metrics: Metrics, logger: FilteringBoundLogger
+        self,
+        lane: Lane,
+        sink: Sink[Item],
+        backoff: Backoff,
+        *,
+        metrics: Metrics,
+        logger: FilteringBoundLogger,
     ) -> None:
         self._lane = lane
         self._sink = sink
@@ -46,32 +53,34 @@ class Deliveries:
         item.dead_reason = reason
         item.fault = fault
 
-    async def deliver(self, item: Item) -> float | None:
-        """Write what a record emitted; None when all is acknowledged, else the seconds to wait."""
-        while item.outgoing:
-            if item.lot.is_closed:
-                raise asyncio.CancelledError
-            results = await asyncio.gather(*map(self._sink.produce, item.outgoing), return_exceptions=True)
-            left = [
-                (outgoing, error) for outgoing, error in zip(item.outgoing, results, strict=True) if error
-            ]
-            self._metrics.emitted(len(results) - len(left))
-            item.outgoing = tuple(outgoing for outgoing, _ in left)
-            refusal = next((error for _, error in left if isinstance(error, RecordRefused)), None)
-            is_proven = item.undelivered >= _INNOCENT_REFUSALS
-            if refusal is not None and is_proven and item.dead_reason is None:
-                self.bury(item, "OutputRefused", Fault.of(refusal), item.attempt)
-            elif left:
-                return self.fail(item, left[0][1])
+    def start(self, item: Item) -> bool:
+        """Begin to write what a record emitted; False if there is nothing to write."""
+        if item.outgoing:
+            self._sink.write(item, item.outgoing)
+        return bool(item.outgoing)
+
+    def finish(self, item: Item) -> None:
+        """Note that everything a record emitted is acknowledged."""
+        self._metrics.emitted(len(item.outgoing or ()))
         if item.dead_reason is not None:
             self._metrics.dead_letter(item.dead_reason)
             self._logger.warning("dead letter", **item.record.names, reason=item.dead_reason)
-        return None
 
-    def fail(self, item: Item, error: BaseException | None) -> float:
+    def again(self, item: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> float:
+        """Keep what could not be written, or bury its record; returns the seconds until the next try."""
+        self._metrics.emitted(len(item.outgoing or ()) - len(failures))
+        item.outgoing = tuple(outgoing for outgoing, _ in failures)
+        refusal = next((error for _, error in failures if isinstance(error, RecordRefused)), None)
+        is_proven = item.undelivered >= _INNOCENT_REFUSALS
+        if refusal is not None and is_proven and item.dead_reason is None:
+            self.bury(item, "OutputRefused", Fault.of(refusal), item.attempt)
+            return 0.0
+        return self.fail(item, failures[0][1])
+
+    def fail(self, item: Item, error: BaseException) -> float:
         """Note that a record could not be settled, and return the seconds to wait."""
         item.undelivered += 1
-        item.fault = Fault.of(error or WriteFailed("unknown"))
+        item.fault = Fault.of(error)
         self._logger.error(
             "cannot write, the record's key waits",
             **item.record.names,

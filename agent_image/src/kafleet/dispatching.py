@@ -8,25 +8,25 @@ or its dead letter, is acknowledged; and nothing but the position of an offset m
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from kafleet.backlogs import Backlog, Item, Lot
 from kafleet.backoffs import Backoff
 from kafleet.delivering import Deliveries
-from kafleet.ports import Assignment, Position
+from kafleet.ports import Assignment
 from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated, Verdict
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
     from kafleet.lanes import Lane
     from kafleet.metrics import Metrics
-    from kafleet.ports import Attempting, Sink, Source
-    from kafleet.records import Partition, Record
+    from kafleet.ports import Attempting, Position, Sink, Source, WriteFailed
+    from kafleet.records import Outgoing, Partition, Record
 
 COMMIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 86_400.0
@@ -42,7 +42,7 @@ class Dispatcher:
         lane: Lane,
         attempt: Attempting,
         source: Source,
-        sink: Sink,
+        sink: Sink[Item],
         *,
         metrics: Metrics,
         logger: FilteringBoundLogger,
@@ -57,16 +57,14 @@ class Dispatcher:
         self._deliveries = Deliveries(lane, sink, self._backoff, metrics=metrics, logger=logger)
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog(is_ordered=lane.delivery.ordering == "Key")
-        self._tasks: dict[Item, asyncio.Task[float | None]] = {}
+        self._tasks: dict[asyncio.Task[Verdict], Item] = {}
+        self._drained: dict[Lot, asyncio.Future[None]] = {}  # of lots that are leaving
         self._throttle_timer: asyncio.TimerHandle | None = None  # while it runs nothing is started
         self._committing = asyncio.Lock()
+        self.in_flight = 0
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._tasks)
 
     @property
     def held(self) -> int:
@@ -162,7 +160,7 @@ class Dispatcher:
         for lot in lots:
             self._close(lot)
         if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=_CANCEL_SECONDS)
+            await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
         return self._uncommitted(lots)
 
     def cancel(self) -> None:
@@ -176,9 +174,8 @@ class Dispatcher:
         A cancelled attempt does not count, and its record stays where it is.
         """
         self.is_suspended = True
-        for item, task in self._tasks.items():
-            if item.outgoing is None:
-                task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     def resume(self) -> None:
         """Go on after `suspend`."""
@@ -188,24 +185,60 @@ class Dispatcher:
     async def commit(self) -> None:
         """Commit of every partition what has changed, and wait for the answer."""
         async with self._committing:
-            now = self._loop.time()
-            changed = [(lot, *found) for lot in self.lots.values() if (found := lot.uncommitted(now))]
+            positions = self.positions_with(())
             self._balance_all()  # the maps were measured just now
-            if not changed:
+            if not positions:
                 return
-            acknowledged = await self._source.commit([position for _, _, position in changed])
-            for lot, change, position in changed:
-                if position.partition in acknowledged:
-                    lot.acknowledge(change, position)
-            self._metrics.committed(len(acknowledged), len(changed) - len(acknowledged))
-        self._backlog.release(self._loop.time())
-        self._pump()
+            acknowledged = await self._source.commit(positions)
+            self.committed([position for position in positions if position.partition in acknowledged])
+            self._metrics.committed(len(acknowledged), len(positions) - len(acknowledged))
 
     async def commit_regularly(self) -> None:
         """Commit at least each second while there is something to commit; runs until cancelled."""
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
             await self.commit()
+
+    def settled(self, works: Sequence[Item]) -> None:
+        """Note records of which everything is acknowledged."""
+        touched = set()
+        for item in works:
+            if item.is_in_flight:
+                self._deliveries.finish(item)
+                self._settle(item)
+                touched.add(item.lot)
+        self._pump()
+        for lot in touched:
+            self._balance(lot)
+
+    def unwritten(self, work: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> None:
+        """Note what of a record could not be written; it is tried again."""
+        if work.is_in_flight:
+            self._release(work, self._deliveries.again(work, failures))
+            self._pump()
+
+    def positions_with(self, works: Sequence[Item]) -> list[Position]:
+        """Return what would have to be committed if these records were settled, too."""
+        settling: defaultdict[Lot, set[int]] = defaultdict(set)
+        for item in works:
+            if item.is_in_flight:
+                settling[item.lot].add(item.record.offset)
+        now = self._loop.time()
+        found = (lot.uncommitted(now, settling.get(lot, ())) for lot in self.lots.values())
+        return [position for position in found if position is not None]
+
+    def awaits(self, work: Item) -> bool:
+        """Tell whether a record is still to be settled here."""
+        return work.is_in_flight
+
+    def committed(self, positions: Sequence[Position]) -> None:
+        """Note that positions are committed."""
+        for position in positions:
+            lot = self.lots.get(position.partition)
+            if lot is not None:
+                lot.acknowledge(position)
+        self._backlog.release(self._loop.time())
+        self._pump()
 
     def _drop(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
@@ -219,7 +252,7 @@ class Dispatcher:
         return (
             not self.is_stopping
             and not self.is_suspended
-            and len(self._tasks) < self._delivery.concurrency
+            and self.in_flight < self._delivery.concurrency
             and self._throttle_timer is None
         )
 
@@ -227,28 +260,38 @@ class Dispatcher:
         while self._may_start() and (item := self._backlog.take()) is not None:
             item.is_in_flight = True
             item.lot.in_flight += 1
-            task = self._tasks[item] = self._loop.create_task(self._advance(item))
-            task.add_done_callback(partial(self._ended, item))
+            self.in_flight += 1
+            if item.outgoing is None:
+                self._try(item)
+            else:
+                self._write(item)
 
-    def _ended(self, item: Item, task: asyncio.Task[float | None]) -> None:
-        """Settle the record, let its key wait, or forget it because it is somebody else's now.
+    def _try(self, item: Item) -> None:
+        """Make one attempt, in a task of its own."""
+        suspects = item.lot.suspects
+        is_alone = suspects.limit == 1 and not suspects.is_lifted
+        item.started_at = self._loop.time()
+        attempt = self._attempt_alone(item) if is_alone else self._attempt(item.record, item.attempt)
+        task = item.task = self._loop.create_task(attempt)
+        self._tasks[task] = item
+        # A callback, not the end of the task: a task that is cancelled before its first step never runs.
+        task.add_done_callback(self._tried)
 
-        A callback, not the end of the task: a task that is cancelled before its first step never runs.
-        """
-        del self._tasks[item]
-        item.is_in_flight = False
-        item.lot.in_flight -= 1
-        self._backlog.give_back(item, self._loop.time())
+    def _tried(self, task: asyncio.Task[Verdict]) -> None:
+        """Write what came of an attempt, or let its key wait; forget what is somebody else's now."""
+        item = self._tasks.pop(task)
+        item.task = None
         delay = self._delay_after(item, task)
-        if delay is not None and not item.lot.is_leaving:
-            self._hold(item, delay)
-        else:
-            self._backlog.remove(item, self._loop.time())
+        if delay is None and not item.lot.is_closed:
+            self._write(item)
+            return
+        self._release(item, delay or 0.0)
         self._pump()
         if not item.lot.is_leaving:
             self._balance(item.lot)
 
-    def _delay_after(self, item: Item, task: asyncio.Task[float | None]) -> float | None:
+    def _delay_after(self, item: Item, task: asyncio.Task[Verdict]) -> float | None:
+        """Return the seconds until the next attempt; None if there is to be none."""
         if task.cancelled():  # by a suspension; where its partition is gone it is forgotten all the same
             item.discount()
             return 0.0
@@ -256,35 +299,51 @@ class Dispatcher:
         if error is not None:  # a mistake of ours must neither lose the record nor stop the others
             self._logger.error("internal error", **item.record.names, exc_info=error)
             return self._deliveries.fail(item, error)
-        if task.result() is None:
-            item.lot.settle(item.record.offset)
-            self._metrics.settled()
-        return task.result()
+        verdict = task.result()
+        self._metrics.attempted(type(verdict).__name__.lower(), self._loop.time() - item.started_at)
+        return self._judge(item, verdict)
 
-    async def _advance(self, item: Item) -> float | None:
-        """Hold a slot for one attempt or one try to write; None when settled, else the seconds to wait."""
-        if item.outgoing is None and not item.lot.suspects.is_lifted and item.lot.suspects.limit == 1:
-            await self._count_beforehand(item)
-        if item.outgoing is None:
-            started = self._loop.time()
-            verdict = await self._attempt(item.record, item.attempt)
-            self._metrics.attempted(type(verdict).__name__.lower(), self._loop.time() - started)
-            delay = self._judge(item, verdict)
-            if delay is not None:
-                return delay
-        return await self._deliveries.deliver(item)
+    def _write(self, item: Item) -> None:
+        """Write what a record emitted; with nothing to write it is settled."""
+        if not self._deliveries.start(item):
+            self.settled((item,))
 
-    async def _count_beforehand(self, item: Item) -> None:
+    def _settle(self, item: Item) -> None:
+        item.lot.settle(item.record.offset)
+        self._metrics.settled()
+        self._land(item)
+        self._backlog.remove(item, self._loop.time())
+
+    def _release(self, item: Item, delay: float) -> None:
+        """Let a record wait to be tried again; in a partition that is being given up, forget it."""
+        self._land(item)
+        if item.lot.is_leaving:
+            self._backlog.remove(item, self._loop.time())
+        else:
+            item.timer = self._loop.call_later(delay, self._wake, item)
+
+    def _land(self, item: Item) -> None:
+        """Note that a record is not in flight any more."""
+        lot = item.lot
+        item.is_in_flight = False
+        lot.in_flight -= 1
+        self.in_flight -= 1
+        self._backlog.give_back(item, self._loop.time())
+        if lot.is_leaving and not lot.in_flight and (drained := self._drained.pop(lot, None)) is not None:
+            drained.set_result(None)
+
+    async def _attempt_alone(self, item: Item) -> Verdict:
         """Count an attempt that may kill the process before it is made; the last one was the last."""
         if item.attempt > self._delivery.max_attempts:
             died = Fault("ProcessDied", f"the process died {item.attempt - 1} times while it ran alone")
-            self._deliveries.bury(item, "ProcessDied", died, item.attempt - 1)
-            return
+            return Refused("ProcessDied", died)
         change = item.lot.fail(item.record.offset, item.attempt)
         while not item.lot.is_acknowledged(change):
             await self.commit()
             if not item.lot.is_acknowledged(change):
                 await asyncio.sleep(COMMIT_SECONDS)
+        item.started_at = self._loop.time()
+        return await self._attempt(item.record, item.attempt)
 
     def _judge(self, item: Item, verdict: Verdict) -> float | None:
         """Decide on an attempt; None when there is something to write, else the seconds until the next."""
@@ -309,9 +368,6 @@ class Dispatcher:
                 self._throttle(min(after, LONGEST_WAIT_SECONDS))
                 return 0.0
         return None
-
-    def _hold(self, item: Item, delay: float) -> None:
-        item.timer = self._loop.call_later(delay, self._wake, item)
 
     def _wake(self, item: Item) -> None:
         item.timer = None
@@ -346,11 +402,13 @@ class Dispatcher:
             lot.is_paused = False
             self._source.resume(lot.partition)
 
-    def _lot(self, partition: Partition, assignment: Assignment) -> Lot:
-        return Lot(partition, assignment, concurrency=self._delivery.concurrency, now=self._loop.time())
+    def _lot(self, partition: Partition, assignment: Assignment, changes: int = 0) -> Lot:
+        now = self._loop.time()
+        return Lot(partition, assignment, concurrency=self._delivery.concurrency, now=now, changes=changes)
 
     def _uncommitted(self, lots: Iterable[Lot]) -> list[Position]:
-        return [found[1] for lot in lots if (found := lot.uncommitted(self._loop.time()))]
+        found = (lot.uncommitted(self._loop.time()) for lot in lots)
+        return [position for position in found if position is not None]
 
     def _begin_again(self, lot: Lot, offset: int) -> Lot:
         """Start over a partition whose offsets went back: its topic was made again, or its log was cut."""
@@ -363,7 +421,7 @@ class Dispatcher:
         )
         self._leave(lot)
         self._close(lot)
-        fresh = self.lots[lot.partition] = self._lot(lot.partition, Assignment(lot.epoch))
+        fresh = self.lots[lot.partition] = self._lot(lot.partition, Assignment(lot.epoch), lot.changes)
         fresh.is_paused = lot.is_paused
         return fresh
 
@@ -373,12 +431,17 @@ class Dispatcher:
         self._pump()
 
     async def _finish(self, lots: Iterable[Lot], seconds: float) -> None:
-        tasks = [self._tasks[item] for lot in lots for item in lot.items]
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
+        drained = [self._drained.setdefault(lot, self._loop.create_future()) for lot in lots if lot.in_flight]
+        if drained:
+            await asyncio.wait(drained, timeout=seconds)
 
     def _close(self, lot: Lot) -> None:
+        """Give up what is in flight; what is being written may still come to be, it is not noted."""
         lot.is_closed = True
         self.lots.pop(lot.partition, None)
-        for item in lot.items:
-            self._tasks[item].cancel()
+        for item in list(lot.items):
+            if item.task is None:
+                self._release(item, 0.0)
+            else:
+                item.task.cancel()
+        self._pump()

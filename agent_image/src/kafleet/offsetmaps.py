@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 class OffsetMap:
@@ -52,6 +52,12 @@ class OffsetMap:
     def settle(self, offset: int) -> None:
         """Note that an offset is settled; each of those to be worked on once."""
         del self._unsettled[offset]
+
+    def after(self, offsets: Collection[int]) -> OffsetMap:
+        """Return the map as it will be when these are settled as well."""
+        later = OffsetMap(self._next, self._earlier)
+        later._unsettled = dict.fromkeys(each for each in self._unsettled if each not in offsets)
+        return later
 
     def settled(self) -> list[range]:
         """Return the ranges of settled offsets above the position, rising, with gaps between them."""

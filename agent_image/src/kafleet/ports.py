@@ -5,13 +5,17 @@ No call blocks; all are made on the event loop. Tests put an in-memory log here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Sequence
+    from collections.abc import Awaitable, Collection, Coroutine, Sequence
 
     from kafleet.records import Outgoing, Partition, Record
     from kafleet.verdicts import Verdict
+
+Work = TypeVar("Work")
+"""Whatever a dispatcher knows a record by whose outputs are to be written; a sink only hands it back."""
+Work_contra = TypeVar("Work_contra", contravariant=True)
 
 
 class WriteFailed(Exception):
@@ -25,13 +29,14 @@ class RecordRefused(WriteFailed):
 class Position(NamedTuple):
     """What to commit: everything before `offset` is settled, `metadata` tells what is above it.
 
-    Valid only in the assignment `epoch` of that partition.
+    Valid only in the assignment `epoch` of that partition. `change` tells the dispatcher how far it goes.
     """
 
     partition: Partition
     epoch: int
     offset: int
     metadata: str = ""
+    change: int = 0
 
 
 class Assignment(NamedTuple):
@@ -53,14 +58,33 @@ class Source(Protocol):
         """Commit; the partitions that were acknowledged. Never raises: what failed is left out."""
 
 
-class Sink(Protocol):
-    """Where records go."""
+class Sink(Protocol[Work_contra]):
+    """Where records go. What came of them it tells its `Settlements`, on the event loop and in batches."""
 
-    def produce(self, outgoing: Outgoing, /) -> Awaitable[None]:
-        """Write a record; done when acknowledged, or with WriteFailed."""
+    def write(self, work: Work_contra, outgoing: Sequence[Outgoing], /) -> None:
+        """Write all that one record led to, at least one; never answers before it returns."""
+
+
+class Settlements(Protocol[Work_contra]):
+    """Who is told what came of writes. Of work that was given up meanwhile nothing is noted."""
+
+    def settled(self, works: Sequence[Work_contra], /) -> None:
+        """Note works of which everything is acknowledged; with transactions, committed."""
+
+    def unwritten(self, work: Work_contra, failures: Sequence[tuple[Outgoing, WriteFailed]], /) -> None:
+        """Note what of one work could not be written; the rest of it is acknowledged."""
+
+    def positions_with(self, works: Sequence[Work_contra], /) -> list[Position]:
+        """Return what would have to be committed if these works were settled, too."""
+
+    def awaits(self, work: Work_contra, /) -> bool:
+        """Tell whether a work is still to be settled here; else its partition may be somebody else's."""
+
+    def committed(self, positions: Sequence[Position], /) -> None:
+        """Note that positions are committed which `positions_with` returned."""
 
 
 class Attempting(Protocol):
     """Makes one attempt at a record; raises nothing but its own cancellation."""
 
-    def __call__(self, record: Record, number: int, /) -> Awaitable[Verdict]: ...
+    def __call__(self, record: Record, number: int, /) -> Coroutine[Any, Any, Verdict]: ...

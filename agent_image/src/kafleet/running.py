@@ -36,6 +36,7 @@ from kafleet.writing import Writer
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
+    from kafleet.backlogs import Item
     from kafleet.lanes import Lane
     from kafleet.loading import Handlers
 
@@ -117,7 +118,7 @@ class Process:
         metrics = Metrics()
         pool = ThreadPoolExecutor(lane.delivery.concurrency, thread_name_prefix="handler")
         attempts = Attempts(lane, handlers, pool=pool, logger=self._logger)
-        self._writer = Writer(lane, settings.pod, fail=self._fail)
+        self._writer: Writer[Item] = Writer(lane, settings.pod, fail=self._fail)
         self._reader = Reader(
             lane, settings.pod, self._contact, logger=self._logger, joined=self._joined, fail=self._fail
         )
@@ -143,7 +144,7 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        self._writer.start()
+        self._writer.start(self._dispatcher)
         self._reader.start(self._dispatcher)
         self._begin("committing", self._dispatcher.commit_regularly())
         await self._stop.wait()

@@ -1,4 +1,4 @@
-"""Writing records, each acknowledged by all in-sync replicas before its future is done."""
+"""Writing records: settled is what all in-sync replicas have acknowledged."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import asyncio
 import logging
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from kafleet.connections import librdkafka_settings
-from kafleet.ports import RecordRefused, WriteFailed
+from kafleet.ports import RecordRefused, Work, WriteFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from confluent_kafka import Message
 
     from kafleet.lanes import Lane
+    from kafleet.ports import Settlements
     from kafleet.records import Outgoing
 
 _POLL_SECONDS = 0.1
@@ -31,10 +32,19 @@ _REFUSALS = frozenset(
     }
 )
 
-Acknowledgement = tuple[asyncio.Future[None], WriteFailed | None]
+
+class _Write(Generic[Work]):
+    """What is on its way of one work."""
+
+    __slots__ = ("failures", "left", "work")
+
+    def __init__(self, work: Work, left: int) -> None:
+        self.work = work
+        self.left = left  # not answered yet
+        self.failures: list[tuple[Outgoing, WriteFailed]] = []
 
 
-class Writer:
+class Writer(Generic[Work]):
     """An idempotent producer; `fail` is called on the event loop if it can never go on.
 
     Brokers that are away make a write wait, never fail.
@@ -43,30 +53,32 @@ class Writer:
     def __init__(self, lane: Lane, client_id: str, *, fail: Callable[[str], None]) -> None:
         self._fail = fail
         self._loop = asyncio.get_running_loop()
-        self._acknowledged: list[Acknowledgement] = []  # of one poll; touched by the thread only
+        self._answered: list[_Write[Work]] = []  # of one poll; touched by the thread only
         self._is_stopping = False
         self._producer = Producer(_settings(lane, client_id), logger=logging.getLogger("librdkafka"))
         self._thread = threading.Thread(target=self._run, name="kafka-writer", daemon=True)
 
-    def start(self) -> None:
+    def start(self, settlements: Settlements[Work]) -> None:
+        """Begin; what comes of writes is told to `settlements`."""
+        self._settlements = settlements
         self._thread.start()
 
-    def produce(self, outgoing: Outgoing) -> asyncio.Future[None]:
-        """Write a record; the future is done when it is acknowledged, or holds WriteFailed."""
-        written: asyncio.Future[None] = self._loop.create_future()
-        try:
-            self._producer.produce(
-                outgoing.topic,
-                key=outgoing.key,
-                value=outgoing.value,
-                headers=list(outgoing.headers),
-                on_delivery=partial(self._on_delivery, written),
-            )
-        except BufferError:
-            written.set_exception(WriteFailed("the producer's queue is full"))
-        except KafkaException as error:
-            written.set_exception(_failure(error.args[0], outgoing.topic))
-        return written
+    def write(self, work: Work, outgoing: Sequence[Outgoing]) -> None:
+        """Write all that one record led to."""
+        write = _Write(work, len(outgoing))
+        for each in outgoing:
+            try:
+                self._producer.produce(
+                    each.topic,
+                    key=each.key,
+                    value=each.value,
+                    headers=list(each.headers),
+                    on_delivery=partial(self._on_delivery, write, each),
+                )
+            except BufferError:
+                self._loop.call_soon(self._refuse, write, each, WriteFailed("the producer's queue is full"))
+            except KafkaException as error:
+                self._loop.call_soon(self._refuse, write, each, _failure(error.args[0], each.topic))
 
     def stop(self) -> None:
         """End the thread. What is not acknowledged by now was nobody's to wait for."""
@@ -79,9 +91,9 @@ class Writer:
             except KafkaException as error:  # the client raises what is fatal, and does not call back
                 self._tell(self._fail, f"the producer cannot go on: {error.args[0].str()}")
                 return
-            if self._acknowledged:
-                acknowledged, self._acknowledged = self._acknowledged, []
-                self._tell(_resolve_all, acknowledged)
+            if self._answered:
+                answered, self._answered = self._answered, []
+                self._tell(self._take, answered)
 
     def _tell(self, function: Callable[..., None], argument: object) -> None:
         try:
@@ -89,9 +101,30 @@ class Writer:
         except RuntimeError:  # the loop is closed: the process is ending without us
             self._is_stopping = True
 
-    def _on_delivery(self, written: asyncio.Future[None], error: KafkaError | None, message: Message) -> None:
-        failure = None if error is None else _failure(error, message.topic())
-        self._acknowledged.append((written, failure))
+    def _on_delivery(
+        self, write: _Write[Work], outgoing: Outgoing, error: KafkaError | None, _message: Message
+    ) -> None:
+        if error is not None:
+            write.failures.append((outgoing, _failure(error, outgoing.topic)))
+        self._answered.append(write)
+
+    def _refuse(self, write: _Write[Work], outgoing: Outgoing, failure: WriteFailed) -> None:
+        write.failures.append((outgoing, failure))
+        self._take([write])
+
+    def _take(self, answered: list[_Write[Work]]) -> None:
+        """Count answers on the event loop: some come from there, the others from the thread."""
+        settled = []
+        for write in answered:
+            write.left -= 1
+            if write.left:
+                continue
+            if write.failures:
+                self._settlements.unwritten(write.work, write.failures)
+            else:
+                settled.append(write.work)
+        if settled:
+            self._settlements.settled(settled)
 
 
 def _settings(lane: Lane, client_id: str) -> dict[str, object]:
@@ -111,13 +144,3 @@ def _settings(lane: Lane, client_id: str) -> dict[str, object]:
 def _failure(error: KafkaError, topic: str) -> WriteFailed:
     kind = RecordRefused if error.code() in _REFUSALS else WriteFailed
     return kind(f"{topic!r}: {error.str()}")
-
-
-def _resolve_all(acknowledged: list[Acknowledgement]) -> None:
-    for written, failure in acknowledged:
-        if written.done():
-            continue
-        if failure is None:
-            written.set_result(None)
-        else:
-            written.set_exception(failure)

@@ -45,6 +45,7 @@ class Plan:
 
     seconds: float = 0.1
     verdicts: tuple[str, ...] = ("finished",)
+    outputs: int = 1
     is_stubborn: bool = False  # goes on when it is cancelled, as if nothing had been
 
     def verdict(self, record: Record, call: int) -> Verdict:
@@ -57,7 +58,10 @@ class Plan:
                 return Postponed(0.5)
             case "saturated":
                 return Saturated(0.5)
-        return Finished((Outgoing("results", record.key, record.name.encode(), ()),))
+        if self.outputs == 1:
+            return Finished((Outgoing("results", record.key, record.name.encode(), ()),))
+        keys = (str(number).encode() for number in range(self.outputs))
+        return Finished(tuple(Outgoing("results", key, record.name.encode(), ()) for key in keys))
 
 
 @dataclass(slots=True)
@@ -83,10 +87,11 @@ class Fleet:
         *,
         batch: int = 3,
         fault: Callable[[Outgoing], WriteFailed | None] = lambda _: None,
+        writes_seconds: float = 0.01,
         **delivery: object,
     ) -> Member:
         source = MemorySource(self.log, batch=batch)
-        sink = MemorySink(self.log, seconds=0.01, fault=fault)
+        sink = MemorySink(self.log, seconds=writes_seconds, fault=fault)
         return Member(self, source, sink, lane(**delivery))
 
     async def handle(self, record: Record, number: int) -> Verdict:
@@ -132,18 +137,18 @@ class Member:
     def __init__(self, fleet: Fleet, source: MemorySource, sink: MemorySink, lane_: Lane) -> None:
         self.fleet = fleet
         self.source = source
-        sink_of_fleet = _Noting(sink)
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(
             lane_,
             fleet.handle,
             source,
-            sink_of_fleet,
+            sink,
             metrics=self.metrics,
             logger=SILENT,
             randomness=random.Random(7),  # noqa: S311 - a test's dice
         )
         self.metrics.watch(self.dispatcher)
+        sink.start(self.dispatcher)
         self._chores = [
             asyncio.create_task(self.dispatcher.commit_regularly()),
             asyncio.create_task(self._feed_regularly()),
@@ -209,18 +214,6 @@ class Group:
             owner.lose(partition)
         await asyncio.sleep(0)  # what was cancelled ends
         return moved
-
-
-class _Noting:
-    """Notes in the log what is settled when a write is acknowledged."""
-
-    def __init__(self, sink: MemorySink) -> None:
-        self._sink = sink
-
-    async def produce(self, outgoing: Outgoing) -> None:
-        await self._sink.produce(outgoing)
-        topic, number, offset = settled_name(outgoing).rsplit("/", 2)
-        self._sink.log.settled[Partition(topic, int(number))].add(int(offset))
 
 
 async def until_done(fleet: Fleet, seconds: float) -> None:

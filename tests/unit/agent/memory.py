@@ -13,8 +13,9 @@ from kafleet.takeovers import marked
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from kafleet.backlogs import Item
     from kafleet.dispatching import Dispatcher
-    from kafleet.ports import WriteFailed
+    from kafleet.ports import Settlements, WriteFailed
     from kafleet.records import Outgoing, Partition, Record
 
 
@@ -33,7 +34,7 @@ class MemoryLog:
         self.written: list[Outgoing] = []
 
     def commit(self, positions: Sequence[Position]) -> set[Partition]:
-        for partition, _, offset, metadata in positions:
+        for partition, _, offset, metadata, _ in positions:
             above = {each for run in progress_from(offset, metadata).settled for each in run}
             unsettled = (set(range(offset)) | above) - self.settled[partition]
             assert not unsettled, f"{partition} committed at {offset} past {sorted(unsettled)}"
@@ -110,10 +111,24 @@ class MemorySink:
         self.log = log
         self.seconds = seconds
         self.fault = fault
+        self._settlements: Settlements[Item]
 
-    async def produce(self, outgoing: Outgoing) -> None:
-        await asyncio.sleep(self.seconds)
-        error = self.fault(outgoing)
-        if error is not None:
-            raise error
-        self.log.written.append(outgoing)
+    def start(self, settlements: Settlements[Item]) -> None:
+        self._settlements = settlements
+
+    def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
+        asyncio.get_running_loop().call_later(self.seconds, self._answer, work, outgoing)
+
+    def _answer(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
+        failures = []
+        for each in outgoing:
+            error = self.fault(each)
+            if error is None:
+                self.log.written.append(each)
+            else:
+                failures.append((each, error))
+        if failures:
+            self._settlements.unwritten(work, failures)
+            return
+        self.log.settled[work.record.partition].add(work.record.offset)
+        self._settlements.settled([work])

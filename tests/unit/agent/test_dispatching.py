@@ -11,6 +11,7 @@ from unit.agent.fleets import Fleet, Group, Plan, dead, names, settled_name, sin
 from virtual import run, until
 
 from kafleet import backlogs
+from kafleet.commitmetadata import progress_from
 from kafleet.ports import RecordRefused, WriteFailed
 from kafleet.records import Outgoing, Partition, Record
 
@@ -260,6 +261,44 @@ def test_an_output_that_the_brokers_refuse_for_good_makes_its_record_a_dead_lett
     run(story())
 
     assert dict(dead(fleet)[0].headers)["kafleet_reason"] == b"OutputRefused"
+
+
+def test_of_several_outputs_only_those_are_written_again_that_could_not_be() -> None:
+    fleet = Fleet(plans={"tasks/0/0": Plan(outputs=3)})
+    fleet.fill(P0, [b"k"])
+    failures = iter([None, WriteFailed("away"), None, None])
+
+    async def story() -> None:
+        member = single(fleet, P0, fault=lambda _: next(failures))
+        await until_done(fleet, 60)
+        member.end()
+
+    run(story())
+
+    assert [outgoing.key for outgoing in fleet.log.written] == [b"0", b"2", b"1"]
+
+
+def test_a_transaction_learns_what_to_commit_before_its_records_are_settled() -> None:
+    """The positions belong into the transaction whose end settles the records."""
+    fleet = Fleet(plans={"tasks/0/2": Plan(seconds=9.0)})
+    fleet.fill(P0, [b"a", b"b", b"c", b"d"])
+
+    async def story() -> None:
+        member = single(fleet, P0, batch=4, writes_seconds=2.0)
+        await until(1.0)
+        dispatcher = member.dispatcher
+        written = [item for item in dispatcher.lots[P0].items if item.outgoing is not None]
+        [position] = dispatcher.positions_with(written)
+        assert position.offset == 2
+        assert progress_from(2, position.metadata).settled == (range(3, 4),)
+        assert dispatcher.lots[P0].offsets.position == 0
+        dispatcher.settled(written)
+        dispatcher.committed([position])
+        assert dispatcher.lots[P0].offsets.position == dispatcher.lots[P0].committed == 2
+        assert not any(dispatcher.awaits(item) for item in written)
+        member.crash()
+
+    run(story())
 
 
 @pytest.mark.parametrize("keys", [[b"k"] * 20_000, [None] * 20_000])

@@ -73,7 +73,9 @@ def test_the_position_is_never_past_an_unsettled_offset_and_in_the_end_past_all(
     for offset in fetched:
         offset_map.fetch(offset)
     for offset in order:
+        ahead = offset_map.after({offset})
         offset_map.settle(offset)
+        assert (ahead.position, ahead.settled()) == (offset_map.position, offset_map.settled())
         unsettled.remove(offset)
         position = offset_map.position
         assert position is not None
