@@ -1,4 +1,7 @@
-"""Writing what an attempt led to, the outputs or a dead letter. Only then is the record settled."""
+"""What an attempt leads to: another one later, or something to write, the outputs or a dead letter.
+
+Only when that is acknowledged is the record settled.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 from kafleet.envelopes import dead_letter_headers
 from kafleet.ports import RecordRefused
 from kafleet.records import Outgoing
-from kafleet.verdicts import Fault
+from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +22,11 @@ if TYPE_CHECKING:
     from kafleet.lanes import Lane
     from kafleet.metrics import Metrics
     from kafleet.ports import Sink, WriteFailed
+    from kafleet.throttles import Throttle
+    from kafleet.verdicts import Verdict
 
+LONGEST_WAIT_SECONDS = 86_400.0
+"""What a handler may ask for at most: while it waits, its key waits, and the topic's retention runs."""
 _INNOCENT_REFUSALS = (
     2  # brokers refuse a batch as a whole: a record alone at fault is refused again by itself
 )
@@ -33,15 +40,42 @@ class Deliveries:
         lane: Lane,
         sink: Sink[Item],
         backoff: Backoff,
+        throttle: Throttle,
         *,
         metrics: Metrics,
         logger: FilteringBoundLogger,
     ) -> None:
         self._lane = lane
+        self._max_attempts = lane.delivery.max_attempts
         self._sink = sink
         self._backoff = backoff
+        self._throttle = throttle
         self._metrics = metrics
         self._logger = logger
+
+    def judge(self, item: Item, verdict: Verdict) -> float | None:
+        """Decide on an attempt; None when there is something to write, else the seconds until the next."""
+        match verdict:
+            case Finished(outgoing):
+                item.outgoing = outgoing
+                item.fault = None
+            case Refused(reason, fault, was_called):
+                self.bury(item, reason, fault, item.attempt if was_called else item.attempt - 1)
+            case Failed(fault) if item.attempt >= self._max_attempts:
+                self.bury(item, "AttemptsExhausted", fault, item.attempt)
+            case Failed(fault):
+                item.fault = fault
+                item.lot.fail(item.record.offset, item.attempt)
+                item.attempt += 1
+                return self._backoff.seconds(item.attempt - 1)
+            case Postponed(after):
+                item.discount()
+                return min(after, LONGEST_WAIT_SECONDS)
+            case Saturated(after):
+                item.discount()
+                self._throttle.begin(min(after, LONGEST_WAIT_SECONDS))
+                return 0.0
+        return None
 
     def bury(self, item: Item, reason: str, fault: Fault, attempts: int) -> None:
         """Let a record's dead letter be what it emits; `attempts` counts calls of the handler."""

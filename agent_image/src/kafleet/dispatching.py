@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kafleet.backlogs import Backlog, Item, Lot
 from kafleet.backoffs import Backoff
+from kafleet.commits import Commits
 from kafleet.delivering import Deliveries
 from kafleet.ports import Assignment
-from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated, Verdict
+from kafleet.throttles import Throttle
+from kafleet.verdicts import Fault, Refused, Verdict
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
     from kafleet.lanes import Lane
     from kafleet.metrics import Metrics
-    from kafleet.ports import Attempting, Position, Sink, Source, WriteFailed
+    from kafleet.ports import Attempting, Commit, Position, Sink, Source, WriteFailed
     from kafleet.records import Outgoing, Partition, Record
 
-COMMIT_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 86_400.0
-"""What a handler may ask for at most: while it waits, its key waits, and the topic's retention runs."""
 _CANCEL_SECONDS = 1.0
+_NOTHING: Mapping[Lot, Collection[int]] = {}
 
 
 class Dispatcher:
@@ -46,6 +47,7 @@ class Dispatcher:
         *,
         metrics: Metrics,
         logger: FilteringBoundLogger,
+        commit: Commit | None = None,  # the source's, if nobody else commits
         randomness: random.Random | None = None,
     ) -> None:
         self._delivery = lane.delivery
@@ -53,14 +55,15 @@ class Dispatcher:
         self._source = source
         self._metrics = metrics
         self._logger = logger
-        self._backoff = Backoff(lane.delivery, randomness)
-        self._deliveries = Deliveries(lane, sink, self._backoff, metrics=metrics, logger=logger)
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog(is_ordered=lane.delivery.ordering == "Key")
         self._tasks: dict[asyncio.Task[Verdict], Item] = {}
         self._drained: dict[Lot, asyncio.Future[None]] = {}  # of lots that are leaving
-        self._throttle_timer: asyncio.TimerHandle | None = None  # while it runs nothing is started
-        self._committing = asyncio.Lock()
+        self._throttle = Throttle(logger, ended=self._pump)
+        self._deliveries = Deliveries(
+            lane, sink, Backoff(lane.delivery, randomness), self._throttle, metrics=metrics, logger=logger
+        )
+        self.commits = Commits(self, commit or source.commit, metrics=metrics)
         self.in_flight = 0
         self.is_stopping = False
         self.is_suspended = False
@@ -79,9 +82,7 @@ class Dispatcher:
     @property
     def throttled_seconds(self) -> float:
         """How long this replica starts nothing, because a provider is full."""
-        return (
-            0.0 if self._throttle_timer is None else max(0.0, self._throttle_timer.when() - self._loop.time())
-        )
+        return self._throttle.seconds
 
     @property
     def oldest_runnable_seconds(self) -> float:
@@ -182,23 +183,6 @@ class Dispatcher:
         self.is_suspended = False
         self._pump()
 
-    async def commit(self) -> None:
-        """Commit of every partition what has changed, and wait for the answer."""
-        async with self._committing:
-            positions = self.positions_with(())
-            self._balance_all()  # the maps were measured just now
-            if not positions:
-                return
-            acknowledged = await self._source.commit(positions)
-            self.committed([position for position in positions if position.partition in acknowledged])
-            self._metrics.committed(len(acknowledged), len(positions) - len(acknowledged))
-
-    async def commit_regularly(self) -> None:
-        """Commit at least each second while there is something to commit; runs until cancelled."""
-        while True:
-            await asyncio.sleep(COMMIT_SECONDS)
-            await self.commit()
-
     def settled(self, works: Sequence[Item]) -> None:
         """Note records of which everything is acknowledged."""
         touched = set()
@@ -223,9 +207,9 @@ class Dispatcher:
         for item in works:
             if item.is_in_flight:
                 settling[item.lot].add(item.record.offset)
-        now = self._loop.time()
-        found = (lot.uncommitted(now, settling.get(lot, ())) for lot in self.lots.values())
-        return [position for position in found if position is not None]
+        positions = self._uncommitted(self.lots.values(), settling)
+        self._balance_all()  # the maps were measured just now
+        return positions
 
     def awaits(self, work: Item) -> bool:
         """Tell whether a record is still to be settled here."""
@@ -253,7 +237,7 @@ class Dispatcher:
             not self.is_stopping
             and not self.is_suspended
             and self.in_flight < self._delivery.concurrency
-            and self._throttle_timer is None
+            and not self._throttle.is_on
         )
 
     def _pump(self) -> None:
@@ -301,7 +285,7 @@ class Dispatcher:
             return self._deliveries.fail(item, error)
         verdict = task.result()
         self._metrics.attempted(type(verdict).__name__.lower(), self._loop.time() - item.started_at)
-        return self._judge(item, verdict)
+        return self._deliveries.judge(item, verdict)
 
     def _write(self, item: Item) -> None:
         """Write what a record emitted; with nothing to write it is settled."""
@@ -338,52 +322,13 @@ class Dispatcher:
             died = Fault("ProcessDied", f"the process died {item.attempt - 1} times while it ran alone")
             return Refused("ProcessDied", died)
         change = item.lot.fail(item.record.offset, item.attempt)
-        while not item.lot.is_acknowledged(change):
-            await self.commit()
-            if not item.lot.is_acknowledged(change):
-                await asyncio.sleep(COMMIT_SECONDS)
+        await self.commits.until(partial(item.lot.is_acknowledged, change))
         item.started_at = self._loop.time()
         return await self._attempt(item.record, item.attempt)
-
-    def _judge(self, item: Item, verdict: Verdict) -> float | None:
-        """Decide on an attempt; None when there is something to write, else the seconds until the next."""
-        match verdict:
-            case Finished(outgoing):
-                item.outgoing = outgoing
-                item.fault = None
-            case Refused(reason, fault, was_called):
-                self._deliveries.bury(item, reason, fault, item.attempt if was_called else item.attempt - 1)
-            case Failed(fault) if item.attempt >= self._delivery.max_attempts:
-                self._deliveries.bury(item, "AttemptsExhausted", fault, item.attempt)
-            case Failed(fault):
-                item.fault = fault
-                item.lot.fail(item.record.offset, item.attempt)
-                item.attempt += 1
-                return self._backoff.seconds(item.attempt - 1)
-            case Postponed(after):
-                item.discount()
-                return min(after, LONGEST_WAIT_SECONDS)
-            case Saturated(after):
-                item.discount()
-                self._throttle(min(after, LONGEST_WAIT_SECONDS))
-                return 0.0
-        return None
 
     def _wake(self, item: Item) -> None:
         item.timer = None
         self._backlog.make_ready(item, self._loop.time())
-        self._pump()
-
-    def _throttle(self, seconds: float) -> None:
-        if seconds <= self.throttled_seconds:
-            return
-        if self._throttle_timer is not None:
-            self._throttle_timer.cancel()
-        self._throttle_timer = self._loop.call_later(seconds, self._end_throttle)
-        self._logger.warning("a provider is full, this replica starts nothing", seconds=seconds)
-
-    def _end_throttle(self) -> None:
-        self._throttle_timer = None
         self._pump()
 
     def _balance_all(self) -> None:
@@ -406,8 +351,11 @@ class Dispatcher:
         now = self._loop.time()
         return Lot(partition, assignment, concurrency=self._delivery.concurrency, now=now, changes=changes)
 
-    def _uncommitted(self, lots: Iterable[Lot]) -> list[Position]:
-        found = (lot.uncommitted(self._loop.time()) for lot in lots)
+    def _uncommitted(
+        self, lots: Iterable[Lot], settling: Mapping[Lot, Collection[int]] = _NOTHING
+    ) -> list[Position]:
+        now = self._loop.time()
+        found = (lot.uncommitted(now, settling.get(lot, ())) for lot in lots)
         return [position for position in found if position is not None]
 
     def _begin_again(self, lot: Lot, offset: int) -> Lot:

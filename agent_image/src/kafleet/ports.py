@@ -47,6 +47,12 @@ class Assignment(NamedTuple):
     metadata: str | None = None
 
 
+class Commit(Protocol):
+    """Commits; the partitions that were acknowledged. Never raises: what failed is left out."""
+
+    def __call__(self, positions: Sequence[Position], /) -> Awaitable[Collection[Partition]]: ...
+
+
 class Source(Protocol):
     """Where records come from."""
 
@@ -54,8 +60,8 @@ class Source(Protocol):
 
     def resume(self, partition: Partition, /) -> None: ...
 
-    def commit(self, positions: Sequence[Position], /) -> Awaitable[Collection[Partition]]:
-        """Commit; the partitions that were acknowledged. Never raises: what failed is left out."""
+    @property
+    def commit(self) -> Commit: ...
 
 
 class Sink(Protocol[Work_contra]):

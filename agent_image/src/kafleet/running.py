@@ -146,7 +146,7 @@ class Process:
             loop.add_signal_handler(number, self._stop.set)
         self._writer.start(self._dispatcher)
         self._reader.start(self._dispatcher)
-        self._begin("committing", self._dispatcher.commit_regularly())
+        self._begin("committing", self._dispatcher.commits.regularly())
         await self._stop.wait()
         if self._failure is None:
             await self._leave()

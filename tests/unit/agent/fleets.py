@@ -150,7 +150,7 @@ class Member:
         self.metrics.watch(self.dispatcher)
         sink.start(self.dispatcher)
         self._chores = [
-            asyncio.create_task(self.dispatcher.commit_regularly()),
+            asyncio.create_task(self.dispatcher.commits.regularly()),
             asyncio.create_task(self._feed_regularly()),
         ]
 

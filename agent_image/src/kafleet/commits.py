@@ -1,0 +1,49 @@
+"""Committing at least each second while there is something to commit."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kafleet.backlogs import Item
+    from kafleet.metrics import Metrics
+    from kafleet.ports import Commit, Settlements
+
+COMMIT_SECONDS = 1.0
+
+
+class Commits:
+    """One commit at a time; what `settlements` says is to be committed goes to `commit`."""
+
+    def __init__(self, settlements: Settlements[Item], commit: Commit, *, metrics: Metrics) -> None:
+        self._settlements = settlements
+        self._commit = commit
+        self._metrics = metrics
+        self._lock = asyncio.Lock()
+
+    async def commit(self) -> None:
+        """Commit of every partition what has changed, and wait for the answer."""
+        async with self._lock:
+            positions = self._settlements.positions_with(())
+            if not positions:
+                return
+            partitions = await self._commit(positions)
+            acknowledged = [position for position in positions if position.partition in partitions]
+            self._settlements.committed(acknowledged)
+            self._metrics.committed(len(acknowledged), len(positions) - len(acknowledged))
+
+    async def until(self, is_committed: Callable[[], bool]) -> None:
+        """Commit until something is."""
+        while not is_committed():
+            await self.commit()
+            if not is_committed():
+                await asyncio.sleep(COMMIT_SECONDS)
+
+    async def regularly(self) -> None:
+        """Commit each second; runs until cancelled."""
+        while True:
+            await asyncio.sleep(COMMIT_SECONDS)
+            await self.commit()
