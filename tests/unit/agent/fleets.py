@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from unit.agent.memory import MemoryLog, MemorySink, MemorySource
+from unit.agent.memory import CheckedLog, CheckedSink
 from unit.agent.samples import lane
 
 from kafleet.dispatching import Dispatcher
 from kafleet.metrics import Metrics
 from kafleet.records import Outgoing, Partition, Record
+from kafleet.testing.memory import MemorySource
 from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated, Verdict
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Fleet:
     """The log, the plans by record name, and what was seen. `add` makes members."""
 
     plans: dict[str, Plan] = field(default_factory=dict)
-    log: MemoryLog = field(default_factory=MemoryLog)
+    log: CheckedLog = field(default_factory=CheckedLog)
     calls: list[tuple[str, float]] = field(default_factory=list)  # record name and when its handler started
     numbers: list[tuple[str, int]] = field(default_factory=list)  # record name and number of the attempt
     counts: Counter[str] = field(default_factory=Counter)  # handlers ended, by record name
@@ -90,8 +91,8 @@ class Fleet:
         writes_seconds: float = 0.01,
         **delivery: object,
     ) -> Member:
-        source = MemorySource(self.log, batch=batch)
-        sink = MemorySink(self.log, seconds=writes_seconds, fault=fault)
+        source = MemorySource(self.log, batch=batch, seconds=0.01)
+        sink = CheckedSink(self.log, seconds=writes_seconds, fault=fault)
         return Member(self, source, sink, lane(**delivery))
 
     async def handle(self, record: Record, number: int) -> Verdict:
@@ -134,9 +135,10 @@ class Fleet:
 class Member:
     """One replica: a dispatcher that is fed and commits by itself. Make it inside the event loop."""
 
-    def __init__(self, fleet: Fleet, source: MemorySource, sink: MemorySink, lane_: Lane) -> None:
+    def __init__(self, fleet: Fleet, source: MemorySource, sink: CheckedSink, lane_: Lane) -> None:
         self.fleet = fleet
         self.source = source
+        self.sink = sink
         self.metrics = Metrics()
         self.dispatcher = Dispatcher(
             lane_,
@@ -155,25 +157,26 @@ class Member:
         ]
 
     def assign(self, partition: Partition) -> None:
-        self.source.assign(self.dispatcher, partition)
+        self.source.assign(self.dispatcher, [partition])
 
     async def revoke(self, partition: Partition) -> None:
         positions = await self.dispatcher.revoke([partition])
-        self.source.positions.pop(partition)
-        self.fleet.log.commit(positions)
+        self.source.commit_now(positions)
+        self.source.release([partition])
 
     def lose(self, partition: Partition) -> None:
-        self.source.positions.pop(partition)
+        self.source.release([partition])
         self.dispatcher.lose([partition])
 
     async def stop(self, seconds: float) -> None:
-        self.fleet.log.commit(await self.dispatcher.drain(seconds))
+        self.source.commit_now(await self.dispatcher.drain(seconds))
         self.end()
 
     def crash(self) -> None:
         """Die without a word."""
+        self.sink.stop()
         self.dispatcher.cancel()
-        self.source.positions.clear()
+        self.source.release(self.source.positions)
         self.end()
 
     def end(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from unit.agent.fleets import Fleet, Member, Plan, names, single, until_done
-from unit.agent.memory import MemorySink, MemorySource
+from unit.agent.memory import CheckedSink
 from unit.agent.samples import lane
 from virtual import run, until
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kafleet.ports import Position
 
 from kafleet.records import Partition
+from kafleet.testing.memory import MemorySource
 
 P0, P1, P2 = (Partition("tasks", number) for number in range(3))
 
@@ -137,7 +138,7 @@ def test_an_acknowledgement_of_an_older_assignment_says_nothing_about_this_one()
 
     async def story() -> int | None:
         """Return what the second assignment takes for committed: what it began with."""
-        member = Member(fleet, SlowSource(fleet.log), MemorySink(fleet.log), lane())
+        member = Member(fleet, SlowSource(fleet.log), CheckedSink(fleet.log), lane())
         member.assign(P0)
         await until(1.5)  # the first commit is under way
         member.lose(P0)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 import pytest
-from virtual import VirtualLoop, run
+from virtual import run
 
 from kafleet_operator.errors import KafleetError
 from kafleet_operator.metrics import REGISTRY
 from kafleet_operator.serving import served, watch_loop
+
+if TYPE_CHECKING:
+    from kafleet.testing.clocks import VirtualLoop
 
 
 def well() -> str:
