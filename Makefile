@@ -103,6 +103,12 @@ e2e: .venv/ready cluster-up ## tests through the chart on the local cluster
 benchmark: .venv/ready binaries ## what reading all consumer groups costs, by each client that could
 	cd tests && ../$(BIN)/python -m benchmarks.group_reads
 
+.PHONY: chaos
+chaos: .venv/ready binaries ## agents killed, frozen and cut off at random: RECORDS=, SEED=, ROUNDS=, FAULTS=, GUARANTEE=
+	cd tests && ../$(BIN)/python -m chaos $(if $(RECORDS),--records $(RECORDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(GUARANTEE),--guarantee $(GUARANTEE))
+
 .PHONY: test
 test: check integration chart e2e ## everything: what CI runs
 	@echo "=== test: passed in $$(( $$(date +%s) - $(STARTED) )) s"

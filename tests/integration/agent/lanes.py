@@ -89,7 +89,9 @@ def block(task: Task) -> Answer:
 class Worker(Process):
     """One `python -m kafleet`. Its log is JSON, a line an event."""
 
-    def __init__(self, name: str, lane: Mapping[str, Any], folder: Path) -> None:
+    def __init__(
+        self, name: str, lane: Mapping[str, Any], folder: Path, variables: Mapping[str, str] | None = None
+    ) -> None:
         lane_file = folder / f"{name}.json"
         lane_file.write_text(json.dumps(lane))
         self.termination_log = folder / f"{name}.termination"
@@ -99,6 +101,7 @@ class Worker(Process):
             "KAFLEET_POD_NAME": name,
             "PYTHONSAFEPATH": "1",
             "PYTHONWARNINGS": "error",
+            **(variables or {}),
         }
         super().__init__(name, [sys.executable, "-m", "kafleet"], folder, environment)
 
@@ -180,13 +183,7 @@ class KafkaLane:
 
     def configure_group(self, configuration: Mapping[str, str]) -> None:
         """Set some of the group's configuration."""
-        entries = [
-            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
-            for key, value in configuration.items()
-        ]
-        resource = ConfigResource(ResourceType.GROUP, self.name, incremental_configs=entries)
-        for altered in self.admin.incremental_alter_configs([resource]).values():
-            altered.result()
+        self._configure(ResourceType.GROUP, self.name, configuration)
 
     def create_topics(self, *topics: str) -> None:
         wanted = [NewTopic(topic, self.partitions, 1) for topic in topics]
@@ -195,12 +192,20 @@ class KafkaLane:
         for topic in topics:
             eventually(lambda topic=topic: self.ends(topic))  # type: ignore[misc]
 
+    def configure_topic(self, topic: str, configuration: Mapping[str, str]) -> None:
+        """Set some of a topic's configuration."""
+        self._configure(ResourceType.TOPIC, topic, configuration)
+
     def limit(self, topic: str, max_message_bytes: int) -> None:
         """Set the size of the largest batch that a topic takes."""
-        entry = ConfigEntry(
-            "max.message.bytes", str(max_message_bytes), incremental_operation=AlterConfigOpType.SET
-        )
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        self.configure_topic(topic, {"max.message.bytes": str(max_message_bytes)})
+
+    def _configure(self, kind: ResourceType, name: str, configuration: Mapping[str, str]) -> None:
+        entries = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+            for key, value in configuration.items()
+        ]
+        resource = ConfigResource(kind, name, incremental_configs=entries)
         for altered in self.admin.incremental_alter_configs([resource]).values():
             altered.result()
 

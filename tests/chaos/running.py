@@ -1,0 +1,198 @@
+"""Running a schedule: real agent processes on a real broker, with a proxy between them, and the faults."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from chaos.crews import EVERYBODY, Crew
+from chaos.evidence import HEADER, Witness, attempts_in, header_of
+from chaos.oracle import Evidence
+from chaos.schedules import HEARTBEAT_SECONDS, SESSION_SECONDS, What
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from integration.agent.lanes import KafkaLane
+from integration.proxies import Proxy
+from integration.servers import Broker, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from chaos.schedules import Fault, Schedule, Task
+
+PARTITIONS: Final = 12
+_LISTENER: Final = "PROXIED"
+_LOOK_SECONDS: Final = 0.05
+_CALL_SECONDS: Final = 1.0
+_BETWEEN_FAULTS_SECONDS: Final = 0.5
+_LONGEST_WAIT_SECONDS: Final = 15.0  # for the share of the work that a fault comes after
+_AHEAD: Final = 0.2  # of all records, written before they are needed
+_BROKER_SECONDS: Final = 15.0  # from a broker's start until all clients are back, on a busy machine
+_RESET_SECONDS: Final = 5.0  # until all clients have connected again
+_SETTLE_SECONDS: Final = 150.0
+
+
+class ChaosBroker(Broker):
+    """A broker whose clients go through a proxy, but for those that know its direct address."""
+
+    def __init__(self, folder: Path) -> None:
+        (port,) = free_ports(1)
+        proxied = f"127.0.0.1:{port}"
+        super().__init__(folder, listeners={_LISTENER: "PLAINTEXT"}, advertised={_LISTENER: proxied})
+        self.proxy = Proxy(self.addresses[_LISTENER], proxied)
+
+
+class Run:
+    """One run of a schedule. `say` is told what happens."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        broker: ChaosBroker,
+        folder: Path,
+        *,
+        guarantee: str = "AtLeastOnce",
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._schedule = schedule
+        self._broker = broker
+        self._say = say
+        self._lane = KafkaLane(broker.bootstrap_servers, f"chaos-{schedule.seed}", folder, PARTITIONS)
+        self._crew = Crew(self._lane, broker.proxy, guarantee, say)
+        self._tasks: Iterator[Task] = schedule.tasks()
+        self._written = 0
+        self._ends: dict[TopicPartition, int] = {}
+        self._observer = Consumer(
+            {
+                "bootstrap.servers": broker.bootstrap_servers,
+                "group.id": self._lane.name,
+                "isolation.level": "read_committed",
+                "log_level": 0,
+            }
+        )
+
+    def evidence(self) -> Evidence:
+        """Run it to its end, and return what is known of it. AssertionError if it never ends."""
+        self._prepare()
+        try:
+            self._disturb()
+            self._settle()
+        finally:
+            self._crew.end()
+        witness, lane = Witness(self._broker.bootstrap_servers), self._lane
+        return Evidence(
+            inputs=witness.inputs(lane.tasks),
+            answers=witness.answers(lane.results),
+            dead_letters=witness.dead_letters(lane.dead_letters),
+            attempts=attempts_in(lane.folder),
+            absences=self._crew.absences,
+            commits=witness.commits(lane.name, lane.tasks),
+        )
+
+    def _prepare(self) -> None:
+        self._lane.create()
+        self._lane.configure_group(
+            {
+                "consumer.session.timeout.ms": str(int(SESSION_SECONDS * 1_000)),
+                "consumer.heartbeat.interval.ms": str(int(HEARTBEAT_SECONDS * 1_000)),
+            }
+        )
+        for topic in (self._lane.results, self._lane.dead_letters):
+            self._lane.configure_topic(topic, {"message.timestamp.type": "LogAppendTime"})
+        for _ in range(self._schedule.workers):
+            self._crew.start()
+
+    def _disturb(self) -> None:
+        for fault in self._schedule.faults:
+            self._write(fault.share + _AHEAD)
+            begun = time.monotonic()
+            while time.monotonic() < begun + _BETWEEN_FAULTS_SECONDS or (
+                self._done() < fault.share * self._schedule.records
+                and time.monotonic() < begun + _LONGEST_WAIT_SECONDS
+            ):
+                self._look()
+            self._say(str(fault))
+            self._apply(fault)
+        self._write(1.0)
+
+    def _apply(self, fault: Fault) -> None:
+        match fault.what:
+            case What.BROKER_RESTART | What.BROKER_KILL:
+                self._take_broker_away(fault)
+            case What.CUT_ALL:
+                self._crew.note(EVERYBODY, time.monotonic(), _RESET_SECONDS)
+                self._broker.proxy.cut()
+            case What.SCALE:
+                self._crew.scale(fault.workers)
+            case _:
+                self._crew.disturb(fault)
+
+    def _take_broker_away(self, fault: Fault) -> None:
+        began = time.monotonic()
+        if fault.what == What.BROKER_KILL:
+            self._broker.kill()
+        else:
+            self._broker.stop()
+
+        def bring_back() -> None:
+            self._broker.start()
+            self._crew.note(EVERYBODY, began, _BROKER_SECONDS)
+
+        self._crew.later(fault.seconds, bring_back)
+
+    def _settle(self) -> None:
+        """Wait until all is committed, and then stop everybody in good order."""
+        deadline = time.monotonic() + _SETTLE_SECONDS + self._schedule.records / 500
+        while not self._crew.is_calm() or self._left():
+            self._look()
+            assert time.monotonic() < deadline, f"it stalls: not committed, by partition, {self._left()}"
+        for hand in list(self._crew.working):
+            self._crew.terminate(hand)
+        while not self._crew.is_calm():
+            self._look()
+
+    def _look(self) -> None:
+        self._crew.look()
+        time.sleep(_LOOK_SECONDS)
+
+    # Records
+
+    def _write(self, share: float) -> None:
+        """Write tasks until so large a share of them is there."""
+        while self._written < min(1.0, share) * self._schedule.records:
+            task = next(self._tasks)
+            headers = [(HEADER, header_of(task.key, task.sequence, is_poison=task.is_poison))]
+            if task.is_blocking:
+                headers.append(("ce_type", b"blocking"))
+            self._lane.write(task.key.encode() or None, task.value, headers)
+            self._written += 1
+
+    def _done(self) -> int:
+        """Count answers and dead letters, repeats included."""
+        return sum(self._end(topic, number) for topic in self._outboxes for number in range(PARTITIONS))
+
+    def _left(self) -> dict[int, int]:
+        """Count what is not committed, by partition; nothing is left when all of it is."""
+        self._lane.flush()
+        try:
+            committed = self._lane.committed()
+        except AssertionError:  # the coordinator is away
+            committed = {}
+        left = {
+            number: self._end(self._lane.tasks, number) - committed.get(number, 0)
+            for number in range(PARTITIONS)
+        }
+        return {number: count for number, count in left.items() if count}
+
+    @property
+    def _outboxes(self) -> tuple[str, str]:
+        return self._lane.results, self._lane.dead_letters
+
+    def _end(self, topic: str, number: int) -> int:
+        """Return the end of a partition, the last one known if the broker is away."""
+        partition = TopicPartition(topic, number)
+        try:
+            _, self._ends[partition] = self._observer.get_watermark_offsets(partition, timeout=_CALL_SECONDS)
+        except KafkaException:
+            self._crew.look()  # it may be what brings the broker back
+        return self._ends.get(partition, 0)

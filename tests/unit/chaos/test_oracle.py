@@ -1,0 +1,158 @@
+"""An oracle that cannot complain proves nothing: each thing that can go wrong is shown to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from chaos.oracle import NO_KEY, Absence, Attempt, Evidence, Identity, Input, Output, judge
+
+TESTS = Path(__file__).parents[2]
+KEYS = ("a", "b", NO_KEY)
+EACH = 5
+POISON = Identity("b", 2)
+NAMES = [Identity(key, sequence) for sequence in range(EACH) for key in KEYS]
+
+
+def began(identity: Identity) -> float:
+    return 10.0 + identity.sequence
+
+
+def answer(identity: Identity, later: float = 0.0, process: str = "p") -> Output:
+    return Output(identity, began(identity) + 0.5 + later, process)
+
+
+def attempt(identity: Identity, later: float = 0.0, process: str = "p", *, seconds: float = 0.4) -> Attempt:
+    start = began(identity) + later
+    return Attempt(identity, process, start, start + seconds, is_answered=identity != POISON)
+
+
+def death(process: str, at: float) -> Absence:
+    return Absence(process, at, at, is_death=True, is_expelled=False)
+
+
+GOOD = Evidence(
+    inputs=[Input(name, 0, name == POISON) for name in NAMES],
+    answers=[answer(name) for name in NAMES if name != POISON],
+    dead_letters=[answer(POISON, process="")],
+    attempts=[attempt(name) for name in NAMES],
+)
+FIRST, LAST = Identity("a", 0), Identity("a", EACH - 1)
+
+
+def test_what_is_as_promised_is_not_complained_about() -> None:
+    judgement = judge(GOOD)
+
+    assert judgement.problems(is_exactly_once=True) == {}
+    assert (judgement.records, judgement.reworked, judgement.by_expelled.count) == (15, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        (replace(GOOD, answers=GOOD.answers[1:]), "lost"),
+        (replace(GOOD, dead_letters=[]), "lost"),
+        (replace(GOOD, answers=[*GOOD.answers, answer(Identity("z", 0))]), "invented"),
+        (
+            replace(GOOD, answers=[*GOOD.answers, answer(POISON)], dead_letters=[]),
+            "answer instead of dead letter or the reverse",
+        ),
+        (
+            replace(GOOD, dead_letters=[*GOOD.dead_letters, answer(FIRST)]),
+            "answer instead of dead letter or the reverse",
+        ),
+        (replace(GOOD, answers=[GOOD.answers[3], *GOOD.answers[:3], *GOOD.answers[4:]]), "out of order"),
+        (replace(GOOD, attempts=[*GOOD.attempts, attempt(LAST, -3.9, seconds=0.1)]), "out of order"),
+        (replace(GOOD, attempts=[*GOOD.attempts, attempt(FIRST, 1.2, "q")]), "overlapping in one key"),
+        (
+            replace(GOOD, attempts=[attempt(FIRST)._replace(ended=None), *GOOD.attempts[1:]]),
+            "overlapping in one key",
+        ),
+        (
+            replace(
+                GOOD,
+                attempts=[*GOOD.attempts, attempt(POISON, 1.5)],
+                dead_letters=[answer(POISON, 1.5, process="")],
+            ),
+            "out of order",
+        ),
+        (
+            replace(GOOD, attempts=[*GOOD.attempts, attempt(LAST, 9.0, "q")]),
+            "repeated although committed before",
+        ),
+        (replace(GOOD, inputs=[*GOOD.inputs, GOOD.inputs[0]]), "input broken"),
+        (replace(GOOD, inputs=[GOOD.inputs[3], GOOD.inputs[0], *GOOD.inputs[1:3]]), "input broken"),
+    ],
+)
+def test_what_is_wrong_is_named(wrong: Evidence, problem: str) -> None:
+    assert problem in judge(wrong).problems()
+
+
+def test_a_repeat_is_allowed_at_least_once_and_not_exactly_once() -> None:
+    judgement = judge(replace(GOOD, answers=[*GOOD.answers, answer(LAST, 5.0)]))
+
+    assert judgement.problems() == {}
+    assert list(judgement.problems(is_exactly_once=True)) == ["repeated"]
+
+
+@pytest.mark.parametrize(
+    ("commits", "is_needless"),
+    [([], False), ([15.7], False), ([15.7, 16.7], True), ([12.0, 14.0, 15.7], False), ([15.7, 17.7], False)],
+)
+def test_work_may_be_repeated_that_no_commit_before_the_death_can_have_known(
+    commits: list[float], *, is_needless: bool
+) -> None:
+    """The outcome was written at 14.5; a busy process may need a second to see that; the death was at 17."""
+    again = [*GOOD.attempts, attempt(LAST, 9.0, "q")]
+    judgement = judge(replace(GOOD, attempts=again, absences=[death("p", 17.0)], commits={0: commits}))
+
+    assert judgement.reworked == 1
+    assert bool(judgement.needless.count) is is_needless
+
+
+def test_a_death_of_somebody_else_excuses_nothing() -> None:
+    again = [*GOOD.attempts, attempt(LAST, 9.0, "q")]
+
+    assert judge(replace(GOOD, attempts=again, absences=[death("r", 17.0)])).needless.count == 1
+
+
+def test_an_attempt_ends_with_its_process() -> None:
+    cut_off = attempt(FIRST)._replace(ended=None)
+    judgement = judge(
+        replace(
+            GOOD,
+            attempts=[cut_off, attempt(FIRST, 0.5, "q", seconds=0.3), *GOOD.attempts[1:]],
+            absences=[death("p", 10.45)],
+        )
+    )
+
+    assert judgement.problems() == {}
+
+
+def test_what_an_expelled_process_breaks_is_counted_apart() -> None:
+    frozen = Absence("q", 10.0, 12.0, is_death=False, is_expelled=True)
+    beside = replace(GOOD, attempts=[*GOOD.attempts, attempt(FIRST, 1.2, "q")], absences=[frozen])
+    judgement = judge(beside)
+
+    assert judgement.problems() == {}
+    assert judgement.by_expelled.count == 1
+    over = replace(beside, absences=[frozen._replace(ended=11.0)])
+    assert "overlapping in one key" in judge(over).problems()
+
+
+def test_records_without_a_key_have_no_order() -> None:
+    backwards = [name for name in reversed(NAMES) if name.key == NO_KEY]
+    others = [name for name in NAMES if name.key != NO_KEY and name != POISON]
+
+    assert judge(replace(GOOD, answers=[answer(name) for name in [*backwards, *others]])).problems() == {}
+
+
+def test_the_oracle_knows_nothing_of_kafleet() -> None:
+    code = "import sys, chaos.evidence; print([name for name in sys.modules if name.startswith('kafleet')])"
+    environment = {"PYTHONPATH": str(TESTS)}
+    printed = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+
+    assert printed == "[]\n"
