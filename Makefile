@@ -100,8 +100,9 @@ e2e: .venv/ready cluster-up ## tests through the chart on the local cluster
 	$(call suite,e2e one at a time,$(BIN)/pytest -m 'disturbing or destructive' tests/e2e)
 
 .PHONY: benchmark
-benchmark: .venv/ready binaries ## what reading all consumer groups costs, by each client that could
-	cd tests && ../$(BIN)/python -m benchmarks.group_reads
+benchmark: .venv/ready binaries ## measure the agent beside its peers into docs/performance.md; ROW=, ROUNDS=, SECONDS=
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(ROW),--row $(ROW)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: chaos
 chaos: .venv/ready binaries ## agents killed, frozen and cut off at random: RECORDS=, SEED=, ROUNDS=, FAULTS=, GUARANTEE=

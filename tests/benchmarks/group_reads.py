@@ -1,6 +1,6 @@
 """What it costs to read all consumer groups at once, by each client that could, on a real broker.
 
-    make benchmark
+    make benchmark ROW=groups
 
 Prints, for 1,000 groups of three partitions each: processor and wall time of a read (states, committed
 offsets, both ends of every partition), memory, and how each client stands a broker that is killed and comes
