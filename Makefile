@@ -37,7 +37,7 @@ lock: ## resolve dependencies anew and write what comes out into the locks
 	$(UV) lock --quiet $(if $(UPGRADE),--upgrade)
 	$(UV) export --quiet --no-emit-workspace --group dev --output-file requirements.lock
 	$(UV) export --quiet --no-emit-workspace --no-dev --package kafleet-operator --output-file operator/requirements.lock
-	$(UV) export --quiet --no-emit-workspace --no-dev --package kafleet --output-file agent_image/requirements.lock
+	$(UV) export --quiet --no-emit-workspace --no-dev --package kafleet --extra opentelemetry --output-file agent_image/requirements.lock
 	$(UV) export --quiet --no-emit-workspace --only-group build --output-file build-requirements.lock
 
 .PHONY: check
