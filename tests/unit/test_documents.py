@@ -54,6 +54,17 @@ def test_mentioned_make_targets_exist() -> None:
     assert sorted(mention for mention in mentioned if mention[1] not in targets) == []
 
 
+def test_commands_of_kafleet_are_understood() -> None:
+    shown = [block.text.split("|")[0].split() for block in commands("kafleet")]
+    assert shown
+    for words in shown:
+        subprocess.run(
+            [REPOSITORY / ".venv" / "bin" / "kafleet", *words[1:], "--help"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+
 def test_make_help_shows_every_target_with_its_purpose() -> None:
     shown = subprocess.run(
         ["make", "--no-print-directory", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True

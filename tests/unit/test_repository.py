@@ -28,10 +28,18 @@ def is_source(path: Path) -> bool:
 
 
 def project(folder: str) -> dict[str, list[str]]:
-    """Return the declared dependencies of a workspace member, or of the development group for the root."""
+    """Return the declared dependencies of a workspace member, or of the development group for the root.
+
+    `image` is what the image has of them: the extra `opentelemetry` too, where there is one.
+    """
     declared = tomllib.loads(text_of(Path(folder, "pyproject.toml")))
+    dependencies, extras = (
+        declared["project"]["dependencies"],
+        declared["project"].get("optional-dependencies", {}),
+    )
     return {
-        "dependencies": declared["project"]["dependencies"],
+        "dependencies": [*dependencies, *(wish for wishes in extras.values() for wish in wishes)],
+        "image": [*dependencies, *extras.get("opentelemetry", [])],
         "dev": declared.get("dependency-groups", {}).get("dev", []),
     }
 
@@ -73,7 +81,7 @@ def test_no_file_names_a_registry_or_a_folder_of_this_machine() -> None:
 )
 def test_lock_of_an_image_is_what_its_project_asks_for(folder: str, name: str) -> None:
     """`make lock` writes it anew."""
-    wanted = [Requirement(text) for text in project(folder)["dependencies"]]
+    wanted = [Requirement(text) for text in project(folder)["image"]]
     pins = locked(f"{folder}/requirements.lock")
 
     assert sorted(wish.name for wish in wanted) == sorted(key for key, (_, by) in pins.items() if name in by)

@@ -143,7 +143,7 @@ class Process:
         self._logger.info("agent starts", pod=self._settings.pod, handler=self._lane.agent.handler, port=port)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._interrupt)
         self._writer.start(self._dispatcher)
         self._reader.start(self._dispatcher)
         self._begin("committing", self._dispatcher.commits.regularly())
@@ -162,6 +162,12 @@ class Process:
         code = 0 if self._failure is None else _CANNOT_GO_ON
         self._logger.info("agent ends", code=code)
         return code
+
+    def _interrupt(self) -> None:
+        """Leave in good order; when told so again, without waiting for what is in flight."""
+        if self._stop.is_set():
+            self._dispatcher.suspend()
+        self._stop.set()
 
     async def _leave(self) -> None:
         self._logger.info("agent stops, finishing what is in flight", in_flight=self._dispatcher.in_flight)

@@ -1,1 +1,1 @@
-"""`kafleet dev`: one agent on a laptop, with a broker inside. Nothing in here is part of what runs in pods."""
+"""`kafleet dev`: one agent on a laptop, with a broker inside. Pods never run any of this."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FINISH_SECONDS = 1.0
 _CANCEL_SECONDS = 3.0
+_LAST_WORDS_SECONDS = 1.0
 
 
 class AgentProcess:
@@ -25,7 +26,7 @@ class AgentProcess:
         lane_file, self._termination_log = folder / "lane.json", folder / "termination.log"
         lane_file.write_text(json.dumps(lane))
         self._termination_log.unlink(missing_ok=True)
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and the developer's own code
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "kafleet.developing.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -61,12 +62,14 @@ class AgentProcess:
                 self._process.wait(seconds)
             except subprocess.TimeoutExpired:
                 continue
-            break
-        self._reader.join()
+            return
 
-    def left_behind(self) -> str | None:
-        """Return the member id of a process that has ended without leaving its group."""
-        self._reader.join()
+    def close(self) -> str | None:
+        """Let go of a process that has ended; returns its member id if it did not leave its group."""
+        self._reader.join(_LAST_WORDS_SECONDS)  # what it has started itself may hold the other end
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
         try:
             facts = json.loads(self._termination_log.read_bytes())
         except (OSError, ValueError):

@@ -56,9 +56,7 @@ class EmbeddedBroker:
             for topic, metadata in zip(self._topics, listed, strict=True)
             for number in metadata.topics[topic].partitions
         ]
-        self._threads = [
-            threading.Thread(target=target, daemon=True) for target in (self._serve, self._look)
-        ]
+        self._threads = [threading.Thread(target=target, daemon=True) for target in (self._serve, self._look)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -70,8 +68,10 @@ class EmbeddedBroker:
         for thread in self._threads:
             thread.join()
 
-    def feed(self, topic: str, records: Iterable[tuple[bytes | None, bytes]], kind: str | None, group: str) -> None:
-        """Produce keys and values; waits for the group from time to time, as the broker keeps only so much."""
+    def feed(
+        self, topic: str, records: Iterable[tuple[bytes | None, bytes]], kind: str | None, group: str
+    ) -> None:
+        """Produce keys and values; waits for the group now and then, as the broker keeps only so much."""
         headers = [] if kind is None else [("ce_type", kind.encode())]
         unread = 0
         for key, value in records:
@@ -120,7 +120,12 @@ class EmbeddedBroker:
 
     def _look(self) -> None:
         client = Consumer(
-            {"bootstrap.servers": self.address, "group.id": "kafleet-dev-looks", "log_level": 0},
+            {
+                "bootstrap.servers": self.address,
+                "group.id": "kafleet-dev-looks",
+                "fetch.wait.max.ms": 10,
+                "log_level": 0,
+            },
             logger=self._quiet,
         )
         client.assign(self._partitions)

@@ -25,7 +25,10 @@ def dev(
     records: Annotated[
         Path | None,
         typer.Option(
-            "--input", exists=True, dir_okay=False, help="A file of records, one a line, as on standard input."
+            "--input",
+            exists=True,
+            dir_okay=False,
+            help="A file of records, one a line, as on standard input.",
         ),
     ] = None,
     kind: Annotated[str | None, typer.Option("--type", help="The ce_type of these records.")] = None,

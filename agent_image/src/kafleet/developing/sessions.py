@@ -179,7 +179,7 @@ class _Keeper:
 
     def _clear(self) -> None:
         """Forget a process that has ended, and let the group forget it."""
-        if self._process is not None and (member := self._process.left_behind()) is not None:
+        if self._process is not None and (member := self._process.close()) is not None:
             self._broker.remove_member(self._group, member)
         self._process = None
 

@@ -1,4 +1,4 @@
-"""What `kafleet dev` shows: one line for each thing that happens to a record, in the order in which it did."""
+"""What `kafleet dev` shows: a line for each thing that happens to a record, when it does."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _META = ("event", "level", "logger", "timestamp", "exception", "traceback")
 
 
 class Teller:
-    """Writes to a terminal. Its methods are called from several threads; the console has a lock of its own."""
+    """Writes to a terminal. Several threads call its methods; the console has a lock of its own."""
 
     def __init__(self, console: Console, *, inbox: str, output: str, dead_letters: str) -> None:
         self._console = console
@@ -65,7 +65,7 @@ class Teller:
         headers = dict(message.headers() or ())
         place = f"{message.topic()}/{message.partition()}/{message.offset()}"
         if message.topic() == self._dead_letters:
-            self._say_dead_letter(message, headers)
+            self._say_dead_letter(headers)
         elif message.topic() == self._inbox:
             self.say("arrived", _content(message, headers), place=place)
         else:
@@ -88,7 +88,7 @@ class Teller:
         elif _is_for_people(event):
             self._tell_log(event)
 
-    def _say_dead_letter(self, message: Message, headers: dict[str, bytes | None]) -> None:
+    def _say_dead_letter(self, headers: dict[str, bytes | None]) -> None:
         topic, number, offset = (
             _text(headers.get(f"__connect.errors.{name}")) for name in ("topic", "partition", "offset")
         )
@@ -135,7 +135,7 @@ class Teller:
         self.say("error", event["reason"], more=_own_frames(event.get("exception") or ""))
 
     def _tell_dead_letter(self, _event: dict[str, Any]) -> None:
-        """The record itself is shown when it is in its topic."""
+        """Show nothing: the dead letter itself is shown when it is in its topic."""
 
     def _tell_log(self, event: dict[str, Any]) -> None:
         level = str(event.get("level", "info"))
@@ -152,7 +152,7 @@ def _is_for_people(event: dict[str, Any]) -> bool:
     is_ours = str(event.get("logger", "")).startswith(_OURS)
     if is_ours and "record_id" not in event:
         return level in ("error", "critical", "warning")
-    return level != "debug"
+    return bool(level != "debug")
 
 
 def _content(message: Message, headers: dict[str, bytes | None]) -> Text:
