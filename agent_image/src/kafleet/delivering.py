@@ -5,6 +5,7 @@ Only when that is acknowledged is the record settled.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from kafleet.envelopes import dead_letter_headers
@@ -52,9 +53,28 @@ class Deliveries:
         self._throttle = throttle
         self._metrics = metrics
         self._logger = logger
+        self._is_talkative = logger.is_enabled_for(logging.DEBUG)
 
-    def judge(self, item: Item, verdict: Verdict) -> float | None:
-        """Decide on an attempt; None when there is something to write, else the seconds until the next."""
+    def judge(self, item: Item, verdict: Verdict, seconds: float) -> float | None:
+        """Decide on an attempt that took so long; None when there is something to write.
+
+        Else the seconds until the next one.
+        """
+        number, outcome = item.attempt, type(verdict).__name__.lower()
+        self._metrics.attempted(outcome, seconds)
+        delay = self._delay_after(item, verdict)
+        if self._is_talkative:
+            self._logger.debug(
+                "attempt ended",
+                **item.record.names,
+                attempt=number,
+                outcome=outcome,
+                seconds=round(seconds, 3),
+                retry_seconds=delay,
+            )
+        return delay
+
+    def _delay_after(self, item: Item, verdict: Verdict) -> float | None:
         match verdict:
             case Finished(outgoing):
                 item.outgoing = outgoing

@@ -8,7 +8,6 @@ or its dead letter, is acknowledged; and nothing but the position of an offset m
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -56,7 +55,6 @@ class Dispatcher:
         self._source = source
         self._metrics = metrics
         self._logger = logger
-        self._is_talkative = logger.is_enabled_for(logging.DEBUG)
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog(is_ordered=lane.delivery.ordering == "Key")
         self._tasks: dict[asyncio.Task[Verdict], Item] = {}
@@ -285,20 +283,7 @@ class Dispatcher:
         if error is not None:  # a mistake of ours must neither lose the record nor stop the others
             self._logger.error("internal error", **item.record.names, exc_info=error)
             return self._deliveries.fail(item, error)
-        verdict, number = task.result(), item.attempt
-        outcome, seconds = type(verdict).__name__.lower(), self._loop.time() - item.started_at
-        self._metrics.attempted(outcome, seconds)
-        delay = self._deliveries.judge(item, verdict)
-        if self._is_talkative:
-            self._logger.debug(
-                "attempt ended",
-                **item.record.names,
-                attempt=number,
-                outcome=outcome,
-                seconds=round(seconds, 3),
-                retry_seconds=delay,
-            )
-        return delay
+        return self._deliveries.judge(item, task.result(), self._loop.time() - item.started_at)
 
     def _write(self, item: Item) -> None:
         """Write what a record emitted; with nothing to write it is settled."""
