@@ -82,6 +82,12 @@ class Lot:
             self._changes += 1
         return is_new
 
+    def reach(self, end: int) -> None:
+        """Note where the log ends: behind transaction markers, say, that are never fetched."""
+        if end > self.offsets.next_offset:
+            self.offsets.reach(end)
+            self._changes += 1
+
     def settle(self, offset: int) -> None:
         """Note that an offset is settled."""
         self.offsets.settle(offset)
@@ -101,12 +107,13 @@ class Lot:
     def uncommitted(self, now: float, settling: Collection[int] = ()) -> Position | None:
         """Return what should be committed once `settling` are settled, too; None if all is acknowledged.
 
-        Whoever closes a partition always commits: that it was left in good order.
+        Whoever closes a partition always commits: that it was left in good order. While it is drained the
+        answers tell whether it is ours still; the client hears of an expulsion only when it has let go.
         """
         self._changes += self.suspects.clear(now, is_idle=not self.items) + len(settling)
         offsets = self.offsets.after(settling) if settling else self.offsets
         offset = offsets.position
-        if offset is None or not (self.is_closed or self._changes > self._acknowledged):
+        if offset is None or not (self.is_leaving or self._changes > self._acknowledged):
             return None
         unclean = self.suspects.deaths + (not self.is_closed)
         failed = {each: count for each, count in self.failed.items() if each not in settling}

@@ -103,6 +103,7 @@ class Dispatcher:
         """Take partitions on, each in a new epoch, with what their last owner left beside its commit."""
         for partition, assignment in assignments.items():
             self.lots[partition] = self._lot(partition, assignment)
+            self._source.resume(partition)  # a pause of its last assignment may have come too late
         self._metrics.rebalanced("assigned")
         self._balance_all()
 
@@ -126,6 +127,13 @@ class Dispatcher:
         self._pump()
         for lot in touched:
             self._balance(lot)
+
+    def reach(self, ends: Mapping[Partition, int]) -> None:
+        """Note where logs end, after the last record that was taken."""
+        for partition, end in ends.items():
+            lot = self.lots.get(partition)
+            if lot is not None and not lot.is_leaving:
+                lot.reach(end)
 
     async def revoke(self, partitions: Iterable[Partition]) -> list[Position]:
         """Give partitions up in good order: finish what is in flight within the drain time, cancel the rest.
@@ -384,7 +392,8 @@ class Dispatcher:
     def _close(self, lot: Lot) -> None:
         """Give up what is in flight; what is being written may still come to be, it is not noted."""
         lot.is_closed = True
-        self.lots.pop(lot.partition, None)
+        if self.lots.get(lot.partition) is lot:  # it may have been lost and assigned again while it drained
+            del self.lots[lot.partition]
         for item in list(lot.items):
             if item.task is None:
                 self._release(item, 0.0)

@@ -49,6 +49,12 @@ class OffsetMap:
         self._unsettled[offset] = None
         return True
 
+    def reach(self, end: int) -> None:
+        """Note that everything that can be read before an offset was fetched: no record fills the rest."""
+        self._next = max(self.next_offset, end)
+        while self._earlier and self._earlier[0].stop <= end:
+            self._earlier.popleft()
+
     def settle(self, offset: int) -> None:
         """Note that an offset is settled; each of those to be worked on once."""
         del self._unsettled[offset]

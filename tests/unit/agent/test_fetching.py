@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kafleet.reading import _record
+from kafleet.fetching import _record
 from kafleet.records import Headers, Partition, Record
 
 

@@ -1,0 +1,117 @@
+"""The client that fetches records. It is told which partitions to read, and is no member of any group.
+
+The group's member is another client (`memberships`): as long as a member has not answered a revocation, the
+client library stops fetching for it altogether. And without rebalances of its own, whole batches may be taken
+from it: nothing can happen to a partition in the middle of one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from kafleet.records import Partition, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from confluent_kafka import Message
+
+_BATCH_RECORDS = 500
+_END_REACHED = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes have no other name
+SETTINGS: Mapping[str, object] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    # startFrom latest is done by pinning; a position that retention overtook must never skip to the end.
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
+    "queued.max.messages.kbytes": 16_384,
+    # A record above fetch.max.bytes still comes, alone; above this limit it would stop its partition.
+    "receive.message.max.bytes": 1_000_000_000,
+}
+
+
+class Batch(NamedTuple):
+    """Records in log order, and offsets at which a partition's log ended after them.
+
+    Such an end lies behind transaction markers and compacted records, which nobody is ever handed.
+    """
+
+    records: Sequence[Record]
+    ends: Mapping[Partition, int]
+
+
+class Fetcher:
+    """Reads partitions. Used by one thread; `report` is told of what goes wrong."""
+
+    def __init__(self, settings: Mapping[str, object], report: Callable[[KafkaError], None]) -> None:
+        self._report = report
+        self._consumer = Consumer(
+            {**settings, **SETTINGS, "error_cb": report}, logger=logging.getLogger("librdkafka")
+        )
+        self._paused: set[Partition] = set()
+        self.partitions: set[Partition] = set()
+
+    def begin(self, starts: Sequence[TopicPartition]) -> None:
+        """Read partitions, each from its offset."""
+        self._consumer.incremental_assign(list(starts))
+        self.partitions.update(Partition(each.topic, each.partition) for each in starts)
+
+    def end(self, partitions: Iterable[Partition]) -> None:
+        """Read nothing more of partitions, and drop what was fetched of them."""
+        known = self.partitions.intersection(partitions)
+        if known:
+            self._consumer.incremental_unassign([TopicPartition(*each) for each in known])
+        self.partitions -= known
+        self._paused -= known
+
+    def pause(self, partition: Partition) -> None:
+        """Fetch nothing more of a partition for a while."""
+        if partition in self.partitions - self._paused:
+            self._consumer.pause([TopicPartition(*partition)])
+            self._paused.add(partition)
+
+    def resume(self, partition: Partition) -> None:
+        """Fetch a paused partition again."""
+        if partition in self._paused:
+            self._consumer.resume([TopicPartition(*partition)])
+            self._paused.remove(partition)
+
+    def read(self, seconds: float) -> Batch:
+        """Return what is there, waiting so long for a first record."""
+        # A batch that is waited for is waited for until it is full: only the first one may be.
+        first = self._consumer.poll(seconds)
+        if first is None:
+            return Batch((), {})
+        records, ends = [], {}
+        for message in (first, *self._consumer.consume(_BATCH_RECORDS - 1, 0)):
+            error = message.error()
+            if error is None:
+                records.append(_record(message))
+            elif error.code() == _END_REACHED:
+                ends[Partition(message.topic(), message.partition())] = message.offset()
+            else:
+                self._report(error)
+        return Batch(records, ends)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._consumer.close()
+
+
+def _record(message: Message) -> Record:
+    try:
+        headers = tuple(message.headers() or ())
+    except (SystemError, UnicodeDecodeError):  # a header's name that is not UTF-8 (the binding raises either)
+        headers = None
+    return Record(
+        Partition(message.topic(), message.partition()),
+        message.offset(),
+        message.key(),
+        message.value(),
+        headers,
+        message.timestamp()[1],
+    )

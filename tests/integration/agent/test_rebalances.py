@@ -1,0 +1,133 @@
+"""Partitions that move while work goes on, on a real broker with real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Producer
+from integration.servers import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from integration.agent.lanes import KafkaLane, Worker
+
+SLOW = 20.0
+
+
+def write_to(lane: KafkaLane, partition: int, numbers: Iterable[int], **payload: object) -> None:
+    """Write tasks to one partition, each with a key of its own."""
+    producer = Producer({"bootstrap.servers": lane.bootstrap_servers, "log_level": 0})
+    for number in numbers:
+        value = json.dumps({"number": number, **payload})
+        producer.produce(lane.tasks, key=f"key-{number}", value=value, partition=partition)
+    assert producer.flush(30) == 0
+
+
+def numbers_answered(lane: KafkaLane) -> Counter[int]:
+    return Counter(json.loads(message.value())["number"] for message in lane.read(lane.results))
+
+
+def partitions_of(worker: Worker) -> dict[int, bool]:
+    """Return what a worker says that it has, and whether it is giving it up."""
+    return {each["partition"]: each["leaving"] for each in worker.get("status")[1]["partitions"]}
+
+
+def leaving_of(worker: Worker) -> set[int]:
+    return {partition for partition, is_leaving in partitions_of(worker).items() if is_leaving}
+
+
+@pytest.fixture
+def draining(lane: KafkaLane) -> tuple[Worker, set[int]]:
+    """Return a worker in the middle of giving partitions up, and which: each is busy with a long task."""
+    for partition in range(lane.partitions):
+        write_to(lane, partition, [partition], seconds=SLOW)
+    worker = lane.worker("a", taskTimeoutSeconds=60, drainTimeoutSeconds=60, concurrency=64)
+    worker.await_in_flight(lane.partitions)
+    lane.worker("b", taskTimeoutSeconds=60, drainTimeoutSeconds=60)
+    return worker, eventually(lambda: leaving_of(worker))
+
+
+def test_a_long_task_on_a_partition_that_moves_does_not_stop_those_that_stay(
+    lane: KafkaLane, draining: tuple[Worker, set[int]]
+) -> None:
+    """They are read on, and the long task ends where it began: nothing is run twice."""
+    worker, leaving = draining
+    staying = set(range(lane.partitions)) - leaving
+    for partition in staying:
+        write_to(lane, partition, range(1_000 * (partition + 1), 1_000 * (partition + 1) + 300))
+    lane.await_results(300 * len(staying), seconds=SLOW)
+
+    assert leaving_of(worker) == leaving, "the drain was over before: nothing is proved"
+    lane.await_done()
+    assert set(numbers_answered(lane).values()) == {1}
+    assert len(numbers_answered(lane)) == lane.partitions + 300 * len(staying)
+    assert worker.events("partitions lost, everything on them is cancelled") == []
+
+
+def test_a_worker_told_to_stop_while_a_partition_moves_ends_in_time_and_nothing_is_repeated(
+    lane: KafkaLane, draining: tuple[Worker, set[int]]
+) -> None:
+    worker, _ = draining
+
+    assert worker.stop(seconds=SLOW + 15) == 0
+    lane.await_done()
+    assert numbers_answered(lane) == Counter(range(lane.partitions))
+
+
+def test_a_worker_expelled_while_a_partition_moves_stops_all_its_work_and_joins_again(
+    lane: KafkaLane, draining: tuple[Worker, set[int]]
+) -> None:
+    """Its client tells it nothing until the revocation is answered: the answers to its commits do."""
+    worker, _ = draining
+    worker.freeze()
+    gone = worker.member
+    eventually(lambda: gone not in lane.members())
+    worker.thaw()
+
+    worker.await_event("expelled from the group while partitions are drained", seconds=SLOW / 2)
+    worker.await_in_flight(0)
+    lane.await_done(90)
+    assert set(numbers_answered(lane)) == set(range(lane.partitions))
+
+
+def test_a_second_rebalance_while_a_partition_moves_ends_with_everything_owned_once(
+    lane: KafkaLane, draining: tuple[Worker, set[int]]
+) -> None:
+    lane.worker("c", taskTimeoutSeconds=60, drainTimeoutSeconds=60)
+    lane.await_done()
+
+    def owned() -> bool:
+        owned = [partition for worker in lane.workers for partition in partitions_of(worker)]
+        return sorted(owned) == list(range(lane.partitions))
+
+    eventually(owned)
+    assert numbers_answered(lane) == Counter(range(lane.partitions))
+
+
+def test_when_all_is_settled_the_commit_is_past_transaction_markers(lane: KafkaLane) -> None:
+    """The lag of a lane at rest is 0, not 1 a partition: markers take offsets that no record fills."""
+    worker = lane.worker("a")
+    producer = Producer(
+        {"bootstrap.servers": lane.bootstrap_servers, "transactional.id": lane.name, "log_level": 0}
+    )
+    producer.init_transactions(30)
+    for is_aborted in (False, True, False, True):
+        producer.begin_transaction()
+        for partition in range(lane.partitions):
+            value = json.dumps({"number": partition, "failures": 99 if is_aborted else 0})
+            producer.produce(lane.tasks, key=str(partition), value=value, partition=partition)
+        producer.flush(30)
+        producer.abort_transaction(30) if is_aborted else producer.commit_transaction(30)
+
+    eventually(lambda: set(lane.ends(lane.tasks).values()) == {8})  # of each four, a record and a marker
+    lane.await_done()
+    assert sum(numbers_answered(lane).values()) == 2 * lane.partitions
+    assert worker.stop(signal.SIGTERM) == 0
+    second = lane.worker("b")
+    second.await_ready()
+    assert lane.is_done()
