@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from integration.agent.lanes import KafkaLane, Worker
 
-SLOW = 20.0
+SLOW = 10.0
 
 
 def write_to(lane: KafkaLane, partition: int, numbers: Iterable[int], **payload: object) -> None:
