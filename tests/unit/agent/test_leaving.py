@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kafleet.ports import Position
 
+from kafleet.ports import Assignment
 from kafleet.records import Partition
 from kafleet.testing.memory import MemorySource
 
@@ -122,6 +123,75 @@ def test_a_handler_that_ignores_its_cancellation_writes_nothing_for_a_partition_
     run(story())
 
     assert fleet.log.written == []
+
+
+def test_a_partition_lost_and_assigned_again_in_mid_drain_is_not_closed_by_the_end_of_that_drain() -> None:
+    """Its handler does not heed its cancellation, so that the drain ends late."""
+    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=3.0, is_stubborn=True)})
+    fleet.fill(P0, [b"a"])
+
+    async def story() -> None:
+        member = single(fleet, P0, drainTimeoutSeconds=10)
+        await until(0.5)
+        drain = asyncio.create_task(member.dispatcher.revoke([P0]))
+        await until(1.0)
+        member.lose(P0)
+        member.assign(P0)
+        await drain
+        await until_done(fleet, 60)
+        member.end()
+
+    run(story())
+
+
+def test_a_partition_is_committed_each_second_while_it_is_drained() -> None:
+    """The answers are the only sign that it is ours still."""
+    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=5.0)})
+    fleet.fill(P0, [b"a"])
+
+    async def story() -> float:
+        member = single(fleet, P0, drainTimeoutSeconds=10)
+        await until(1.5)
+        commits = member.metrics.registry.get_sample_value
+        before = commits("kafleet_commits_total", {"outcome": "acknowledged"}) or 0
+        await member.revoke(P0)
+        after = commits("kafleet_commits_total", {"outcome": "acknowledged"}) or 0
+        member.end()
+        return after - before
+
+    assert run(story()) >= 3
+
+
+def test_a_pause_that_comes_after_its_assignment_stops_nothing() -> None:
+    fleet = Fleet()
+    fleet.fill(P0, [b"a"])
+
+    async def story() -> None:
+        member = fleet.add()
+        member.source.paused.add(P0)
+        member.dispatcher.assign({P0: Assignment(1, 0, None)})
+        assert member.source.paused == set()
+        member.end()
+
+    run(story())
+
+
+def test_what_no_record_fills_is_committed_once_all_before_it_is_settled() -> None:
+    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=3.0)})
+    fleet.fill(P0, [b"a"])
+    fleet.log.settled[P0] = {1, 2}  # markers
+
+    async def story() -> None:
+        member = single(fleet, P0)
+        await until(0.5)
+        member.dispatcher.reach({P0: 3, P1: 9})
+        await until(2.5)
+        assert fleet.log.committed[P0] == 0
+        await until(5.0)
+        assert fleet.log.committed[P0] == 3
+        member.end()
+
+    run(story())
 
 
 class SlowSource(MemorySource):

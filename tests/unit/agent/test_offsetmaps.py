@@ -56,6 +56,18 @@ def test_a_successor_that_has_read_little_still_knows_all_that_was_settled() -> 
     assert offsets_.settled() == [range(110, 120)]
 
 
+def test_an_end_behind_the_last_record_is_a_position_once_all_is_settled() -> None:
+    offsets_ = OffsetMap(100, [range(101, 103)])
+    offsets_.fetch(100)
+    offsets_.reach(105)
+
+    assert (offsets_.position, offsets_.settled()) == (100, [range(101, 105)])
+    offsets_.settle(100)
+    assert (offsets_.position, offsets_.settled()) == (105, [])
+    offsets_.reach(103)
+    assert offsets_.position == 105
+
+
 def test_offsets_that_no_record_fills_count_as_settled() -> None:
     offsets_ = OffsetMap(10)
     for offset in (10, 12, 15):
