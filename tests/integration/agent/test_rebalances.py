@@ -95,9 +95,8 @@ def test_a_worker_expelled_while_a_partition_moves_stops_all_its_work_and_joins_
     assert set(numbers_answered(lane)) == set(range(lane.partitions))
 
 
-def test_a_second_rebalance_while_a_partition_moves_ends_with_everything_owned_once(
-    lane: KafkaLane, draining: tuple[Worker, set[int]]
-) -> None:
+@pytest.mark.usefixtures("draining")
+def test_a_second_rebalance_while_a_partition_moves_ends_with_everything_owned_once(lane: KafkaLane) -> None:
     lane.worker("c", taskTimeoutSeconds=60, drainTimeoutSeconds=60)
     lane.await_done()
 
