@@ -84,7 +84,7 @@ class Lot:
 
     def reach(self, end: int) -> None:
         """Note where the log ends: behind transaction markers, say, that are never fetched."""
-        if end > self.offsets.next_offset:
+        if end > self.offsets.next_offset and not self.is_leaving:  # then records before it were ignored
             self.offsets.reach(end)
             self._changes += 1
 

@@ -130,10 +130,8 @@ class Dispatcher:
 
     def reach(self, ends: Mapping[Partition, int]) -> None:
         """Note where logs end, after the last record that was taken."""
-        for partition, end in ends.items():
-            lot = self.lots.get(partition)
-            if lot is not None and not lot.is_leaving:
-                lot.reach(end)
+        for partition in ends.keys() & self.lots.keys():
+            self.lots[partition].reach(ends[partition])
 
     async def revoke(self, partitions: Iterable[Partition]) -> list[Position]:
         """Give partitions up in good order: finish what is in flight within the drain time, cancel the rest.
@@ -145,7 +143,7 @@ class Dispatcher:
         for lot in lots:
             self._leave(lot)
         await self._finish(lots, self._delivery.drain_seconds)
-        for lot in lots:
+        for lot in (each for each in lots if not each.is_closed):  # some were lost, and are back perhaps
             self._close(lot)
         self._balance_all()
         return self._uncommitted(lots)
@@ -166,7 +164,7 @@ class Dispatcher:
             self._leave(lot)
             self._source.pause(lot.partition)
         await self._finish(lots, seconds)
-        for lot in lots:
+        for lot in (each for each in lots if not each.is_closed):  # some were lost, and are back perhaps
             self._close(lot)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
@@ -233,11 +231,9 @@ class Dispatcher:
         self._pump()
 
     def _drop(self, partitions: Iterable[Partition]) -> None:
-        for partition in partitions:
-            lot = self.lots.get(partition)
-            if lot is not None:
-                self._leave(lot)
-                self._close(lot)
+        for lot in [self.lots[each] for each in partitions if each in self.lots]:
+            self._leave(lot)
+            self._close(lot)
         self._balance_all()
 
     def _may_start(self) -> bool:
@@ -392,8 +388,7 @@ class Dispatcher:
     def _close(self, lot: Lot) -> None:
         """Give up what is in flight; what is being written may still come to be, it is not noted."""
         lot.is_closed = True
-        if self.lots.get(lot.partition) is lot:  # it may have been lost and assigned again while it drained
-            del self.lots[lot.partition]
+        self.lots.pop(lot.partition, None)
         for item in list(lot.items):
             if item.task is None:
                 self._release(item, 0.0)

@@ -194,6 +194,26 @@ def test_what_no_record_fills_is_committed_once_all_before_it_is_settled() -> No
     run(story())
 
 
+def test_an_end_behind_records_that_were_not_taken_any_more_is_not_believed() -> None:
+    """A partition that is drained ignores what comes: the log's end is not behind everything taken."""
+    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=3.0)})
+    fleet.fill(P0, [b"a", b"b"])
+
+    async def story() -> None:
+        member = single(fleet, P0, batch=1, drainTimeoutSeconds=10)
+        await until(0.01)
+        drain = asyncio.create_task(member.dispatcher.revoke([P0]))
+        await until(0.2)
+        member.dispatcher.reach({P0: 2})
+        member.source.commit_now(await drain)
+        member.end()
+
+    run(story())
+
+    assert names(fleet) == ["tasks/0/0"]
+    assert fleet.log.committed[P0] == 1
+
+
 class SlowSource(MemorySource):
     """Acknowledges a commit long after it was asked for, whoever owns the partition by then."""
 
