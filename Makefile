@@ -105,10 +105,10 @@ benchmark: .venv/ready binaries ## measure the agent beside its peers into docs/
 		$(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: chaos
-chaos: .venv/ready binaries ## agents killed, frozen and cut off at random: RECORDS=, SEED=, ROUNDS=, FAULTS=, GUARANTEE=
+chaos: .venv/ready binaries ## agents killed, frozen and cut off at random: RECORDS=, SEED=, ROUNDS=, FAULTS=, GUARANTEE=, PEER=
 	cd tests && ../$(BIN)/python -m chaos $(if $(RECORDS),--records $(RECORDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FAULTS),--faults $(FAULTS)) \
-		$(if $(GUARANTEE),--guarantee $(GUARANTEE))
+		$(if $(GUARANTEE),--guarantee $(GUARANTEE)) $(if $(PEER),--peer $(PEER))
 
 .PHONY: test
 test: check integration chart e2e ## everything: what CI runs

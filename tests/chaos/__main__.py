@@ -16,16 +16,24 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.candidates import environment
+from chaos.crews import Kind
 from chaos.oracle import Judgement, judge
 from chaos.running import ChaosBroker, Run
 from chaos.schedules import Schedule
 from integration.conftest import folder
+from integration.servers import PROJECT
 
 
 def main() -> int:
     arguments = parsed()
     first = arguments.seed if arguments.seed is not None else random.randrange(1_000_000)  # noqa: S311 - dice
-    failed = [seed for seed in range(first, first + arguments.rounds) if not holds(seed, arguments)]
+    kind = peer(arguments.peer) if arguments.peer else Kind(arguments.guarantee)
+    failed = []
+    for seed in range(first, first + arguments.rounds):
+        schedule = Schedule.drawn(seed, arguments.records, arguments.faults)
+        if not holds(schedule, kind):
+            failed.append(seed)
     print(f"{arguments.rounds - len(failed)} of {arguments.rounds} rounds passed", *failed)
     return 1 if failed else 0
 
@@ -37,37 +45,47 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--faults", type=int)
     parser.add_argument("--guarantee", choices=["AtLeastOnce", "ExactlyOnce"], default="AtLeastOnce")
+    parser.add_argument("--peer", choices=["defaults", "many", "acknowledging"], help="FastStream, so set")
     return parser.parse_args()
 
 
-def holds(seed: int, arguments: argparse.Namespace) -> bool:
-    """Run one schedule; whether everything is as promised."""
-    schedule = Schedule.drawn(seed, arguments.records, arguments.faults)
-    print(
-        f"seed {seed}: {schedule.records} records, {schedule.workers} workers at first, {arguments.guarantee}"
-    )
+def peer(options: str) -> Kind:
+    """FastStream in an environment of its own, with these of its options."""
+    script = PROJECT / "tests" / "chaos" / "peers" / "faststream_agent.py"
+    variables = {
+        "CHAOS_PEER": options,
+        "PYTHONPATH": str(PROJECT / "tests"),
+        "PYTHONWARNINGS": "default",
+    }
+    return Kind(command=(environment("faststream"), script), variables=variables, is_peer=True)
+
+
+def holds(schedule: Schedule, kind: Kind) -> bool:
+    """Run one schedule, print what comes of it, and return whether everything is as promised."""
+    print(f"seed {schedule.seed}: {schedule.records} records, {schedule.workers} workers at first")
     for fault in schedule.faults:
         print(f"  {fault}")
     begun = time.monotonic()
     with folder() as path:
         try:
-            judgement = run(schedule, Path(path), arguments.guarantee)
+            judgement = run(schedule, Path(path), kind)
         except AssertionError as error:
-            print(f"FAILED: {error}")
-            problems = True
+            print(f"it cannot be judged: {error}")
+            is_good = False
         else:
-            is_exactly_once = arguments.guarantee == "ExactlyOnce"
-            print(told(judgement, is_exactly_once=is_exactly_once))
-            problems = bool(judgement.problems(is_exactly_once=is_exactly_once))
-        print(f"seed {seed}: {'FAILED' if problems else 'passed'} in {time.monotonic() - begun:.0f} s")
-        if problems:
-            kept = tempfile.mkdtemp(prefix=f"chaos-{seed}-")
+            print(told(judgement, kind))
+            is_good = not judgement.problems(is_exactly_once=kind.is_exactly_once)
+        seconds = time.monotonic() - begun
+        print(f"seed {schedule.seed}: {'passed' if is_good else 'FAILED'} in {seconds:.0f} s")
+        if not is_good:
+            kept = tempfile.mkdtemp(prefix=f"chaos-{schedule.seed}-")
             shutil.copytree(path, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("data"))
             print(f"logs and journals are in {kept}")
-    return not problems
+    return is_good
 
 
-def run(schedule: Schedule, path: Path, guarantee: str) -> Judgement:
+def run(schedule: Schedule, path: Path, kind: Kind) -> Judgement:
+    """Run one schedule with a broker of its own."""
     broker = ChaosBroker(path)
     with broker.proxy:
         try:
@@ -78,14 +96,14 @@ def run(schedule: Schedule, path: Path, guarantee: str) -> Judgement:
             def say(what: str) -> None:
                 print(f"{time.monotonic() - begun:7.1f} s  {what}", flush=True)
 
-            evidence = Run(schedule, broker, path, guarantee=guarantee, say=say).evidence()
+            evidence = Run(schedule, broker, path, kind, say=say).evidence()
             say("judging")
             return judge(evidence)
         finally:
             broker.kill()
 
 
-def told(judgement: Judgement, *, is_exactly_once: bool) -> str:
+def told(judgement: Judgement, kind: Kind) -> str:
     """Put a judgement in words."""
     violations = judgement.disordered.count + judgement.overlapped.count
     lines = [
@@ -98,7 +116,7 @@ def told(judgement: Judgement, *, is_exactly_once: bool) -> str:
             ]
         )
     ]
-    for name, finding in judgement.problems(is_exactly_once=is_exactly_once).items():
+    for name, finding in judgement.problems(is_exactly_once=kind.is_exactly_once).items():
         lines.append(f"{name}, {finding.count} times:")
         lines += [f"    {example}" for example in finding.examples]
     return "\n".join(lines)

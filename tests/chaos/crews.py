@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,8 @@ from kafka.admin import KafkaAdminClient, MemberToRemove
 from kafka.errors import KafkaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from chaos.schedules import Fault
     from integration.agent.lanes import KafkaLane
@@ -49,13 +51,27 @@ class Hand:
         return self.worker.pid is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the processes are: agents of Kafleet with this guarantee, or a peer with the same tasks."""
+
+    guarantee: str = "AtLeastOnce"
+    command: tuple[str | Path, ...] = (sys.executable, "-m", "kafleet")
+    variables: Mapping[str, str] = field(default_factory=dict)
+    is_peer: bool = False
+
+    @property
+    def is_exactly_once(self) -> bool:
+        return self.guarantee == "ExactlyOnce"
+
+
 @dataclass(slots=True)
 class Crew:
     """Those who work, those who are leaving, and why some were away. `say` is told what happens."""
 
     lane: KafkaLane
     proxy: Proxy
-    guarantee: str
+    kind: Kind
     say: Callable[[str], None]
     working: list[Hand] = field(default_factory=list)
     leaving: list[Hand] = field(default_factory=list)
@@ -69,14 +85,15 @@ class Crew:
             self._started += 1
             name = f"{self.lane.name}-{self._started}"
         folder = self.lane.folder
-        worker = Worker(name, self._lane_file(), folder, {"CHAOS_FOLDER": str(folder)})
+        variables = {"CHAOS_FOLDER": str(folder), **self.kind.variables}
+        worker = Worker(name, self._lane_file(), folder, variables, self.kind.command)
         worker.start()
         self.working.append(Hand(worker, name, f"{name}-{worker.pid}", time.monotonic()))
 
     def _lane_file(self) -> dict[str, Any]:
         lane_file = self.lane.lane_file(
             "chaos.handlers:agent",
-            guarantee=self.guarantee,
+            guarantee=self.kind.guarantee,
             concurrency=CONCURRENCY,
             maxAttempts=MAX_ATTEMPTS,
             taskTimeoutSeconds=TASK_TIMEOUT_SECONDS,

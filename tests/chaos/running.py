@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from chaos.crews import Kind
     from chaos.schedules import Fault, Schedule, Task
 
 PARTITIONS: Final = 12
@@ -50,16 +51,16 @@ class Run:
         schedule: Schedule,
         broker: ChaosBroker,
         folder: Path,
+        kind: Kind,
         *,
-        guarantee: str = "AtLeastOnce",
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None],
     ) -> None:
         self._schedule = schedule
         self._broker = broker
         self._say = say
         self._lane = KafkaLane(broker.bootstrap_servers, f"chaos-{schedule.seed}", folder, PARTITIONS)
-        self._crew = Crew(self._lane, broker.proxy, guarantee, say)
-        self._tasks: Iterator[Task] = schedule.tasks()
+        self._crew = Crew(self._lane, broker.proxy, kind, say)
+        self._tasks: Iterator[Task] = schedule.tasks(is_merciful=kind.is_peer)
         self._written = 0
         self._ends: dict[TopicPartition, int] = {}
         self._observer = Consumer(

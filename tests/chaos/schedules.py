@@ -120,8 +120,8 @@ class Schedule:
         )
         return cls(seed, records, dice.randint(2, 4), drawn)
 
-    def tasks(self) -> Iterator[Task]:
-        """Draw the tasks, in the order in which they are written."""
+    def tasks(self, *, is_merciful: bool = False) -> Iterator[Task]:
+        """Draw the tasks, in the order in which they are written; mercy is one death from each that kills."""
         dice = random.Random(f"{self.seed}/tasks")  # noqa: S311 - a test's dice
         keys = max(60, self.records // 50)
         following: dict[str, int] = {}
@@ -130,7 +130,8 @@ class Schedule:
             key = _key(dice, keys)
             sequence = following.get(key, 0)
             following[key] = sequence + 1
-            yield _task(dice, key, sequence, killers.get(number, 0))
+            deaths = killers.get(number, 0)
+            yield _task(dice, key, sequence, min(deaths, 1) if is_merciful else deaths)
 
 
 def _fault(dice: random.Random, what: What, share: float) -> Fault:
@@ -149,9 +150,10 @@ def _fault(dice: random.Random, what: What, share: float) -> Fault:
 
 
 def _killers(dice: random.Random, records: int, faults: int) -> dict[int, int]:
-    """Choose which records kill how many processes: some once, one in a dozen faults always."""
-    places = dice.sample(range(records // 10, records * 8 // 10), k=3 * max(1, faults // 13))
-    return {place: _ALWAYS if index % 3 == 0 else 1 for index, place in enumerate(places)}
+    """Choose which records kill how many processes: one in thirteen faults always, twice as many once."""
+    always = faults // _FEWEST_FAULTS
+    places = dice.sample(range(records // 10, records * 8 // 10), k=always + 2 * max(1, always))
+    return {place: _ALWAYS if index < always else 1 for index, place in enumerate(places)}
 
 
 def _key(dice: random.Random, keys: int) -> str:

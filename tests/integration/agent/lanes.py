@@ -33,7 +33,7 @@ from integration.servers import Process, eventually
 from kafleet.commitmetadata import Progress, progress_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 DELIVERY: dict[str, Any] = {
@@ -90,7 +90,12 @@ class Worker(Process):
     """One `python -m kafleet`. Its log is JSON, a line an event."""
 
     def __init__(
-        self, name: str, lane: Mapping[str, Any], folder: Path, variables: Mapping[str, str] | None = None
+        self,
+        name: str,
+        lane: Mapping[str, Any],
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
+        command: Sequence[str | Path] = (sys.executable, "-m", "kafleet"),
     ) -> None:
         lane_file = folder / f"{name}.json"
         lane_file.write_text(json.dumps(lane))
@@ -103,7 +108,7 @@ class Worker(Process):
             "PYTHONWARNINGS": "error",
             **(variables or {}),
         }
-        super().__init__(name, [sys.executable, "-m", "kafleet"], folder, environment)
+        super().__init__(name, list(command), folder, environment)
 
     @property
     def member(self) -> str | None:

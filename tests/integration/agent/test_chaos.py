@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 from chaos.__main__ import run, told
+from chaos.crews import Kind
 from chaos.schedules import Schedule
 from integration.conftest import folder
 
@@ -17,7 +18,7 @@ def test_random_faults_lose_nothing_and_keep_every_keys_order() -> None:
     schedule = Schedule.drawn(random.randrange(1_000_000), RECORDS, FAULTS)  # noqa: S311 - a test's dice
     print(f"make chaos SEED={schedule.seed} RECORDS={RECORDS} FAULTS={FAULTS}")
     with folder() as path:
-        judgement = run(schedule, Path(path), "AtLeastOnce")
+        judgement = run(schedule, Path(path), Kind())
 
-    print(told(judgement, is_exactly_once=False))
+    print(told(judgement, Kind()))
     assert judgement.problems() == {}
