@@ -28,7 +28,7 @@ _CALL_SECONDS: Final = 1.0
 _BETWEEN_FAULTS_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 15.0  # for the share of the work that a fault comes after
 _AHEAD: Final = 0.2  # of all records, written before they are needed
-_BROKER_SECONDS: Final = 15.0  # from a broker's start until all clients are back, on a busy machine
+_BROKER_SECONDS: Final = 15.0  # from a broker's first answer until all clients are back
 _RESET_SECONDS: Final = 5.0  # until all clients have connected again
 _SETTLE_SECONDS: Final = 150.0
 
@@ -62,6 +62,7 @@ class Run:
         self._crew = Crew(self._lane, broker.proxy, kind, say)
         self._tasks: Iterator[Task] = schedule.tasks(is_merciful=kind.is_peer)
         self._written = 0
+        self._starting_since: float | None = None  # when the broker went, until it answers again
         self._ends: dict[TopicPartition, int] = {}
         self._observer = Consumer(
             {
@@ -137,9 +138,15 @@ class Run:
 
         def bring_back() -> None:
             self._broker.start()
-            self._crew.note(EVERYBODY, began, _BROKER_SECONDS)
+            self._starting_since = began
 
         self._crew.later(fault.seconds, bring_back)
+
+    def _note_broker(self) -> None:
+        """Note a broker's absence once it answers again, however long it took to start."""
+        if self._starting_since is not None:
+            self._crew.note(EVERYBODY, self._starting_since, _BROKER_SECONDS)
+            self._starting_since = None
 
     def _settle(self) -> None:
         """Wait until all is committed, and then stop everybody in good order."""
@@ -196,4 +203,6 @@ class Run:
             _, self._ends[partition] = self._observer.get_watermark_offsets(partition, timeout=_CALL_SECONDS)
         except KafkaException:
             self._crew.look()  # it may be what brings the broker back
+        else:
+            self._note_broker()
         return self._ends.get(partition, 0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from chaos.work import Rejected, perform, perform_blocking
 from faststream import AckPolicy, FastStream
-from faststream.confluent import KafkaBroker, KafkaMessage, KafkaResponse
+from faststream.confluent import KafkaBroker, KafkaMessage
 
 SESSION_SECONDS, MAX_ATTEMPTS, TASK_TIMEOUT_SECONDS = 6, 4, 5
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -31,7 +31,6 @@ broker = KafkaBroker(
 )
 
 
-@broker.publisher(lane["outputs"]["results"])  # type: ignore[untyped-decorator]
 @broker.subscriber(  # type: ignore[untyped-decorator]
     lane["inputs"][0]["topic"],
     group_id=lane["group"],
@@ -39,15 +38,15 @@ broker = KafkaBroker(
     session_timeout_ms=SESSION_SECONDS * 1_000,
     **OPTIONS[os.environ["CHAOS_PEER"]],
 )
-async def handle(value: bytes, message: KafkaMessage) -> KafkaResponse | None:
+async def handle(value: bytes, message: KafkaMessage) -> None:
     key, headers = message.raw_message.key(), dict(message.raw_message.headers() or ())
     try:
         answer = await attempted(json.loads(value), is_blocking="ce_type" in headers)
     except Exception:  # noqa: BLE001 - whatever failed, a dead letter says so
         letter = {name: content.decode() for name, content in headers.items()}
         await broker.publish(value, lane["deadLetters"], key=key, headers=letter)
-        return None
-    return KafkaResponse(answer, key=key)
+    else:
+        await broker.publish(answer, lane["outputs"]["results"], key=key)
 
 
 async def attempted(task: dict[str, Any], *, is_blocking: bool) -> dict[str, Any]:
