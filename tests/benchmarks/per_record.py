@@ -164,11 +164,10 @@ async def nothing(record: Record, _number: int) -> Verdict:
     return Finished((Outgoing("results", record.key, record.value, ()),))
 
 
-def stages(count: int) -> dict[str, Callable[[], None]]:
-    """Return the stages by name; each does its part for all records."""
-    messages = [message_of(number, count) for number in range(count)]
-    records = [_record(message) for message in messages]
-    made = attempts()
+def values(  # noqa: C901 - a list of small functions
+    messages: Sequence[Message], records: Sequence[Record]
+) -> dict[str, Callable[[], None]]:
+    """Return the stages of an attempt and what comes before; each does its part for all records."""
     handler = handlers_of(agent).by_type[None]
     envelopes = [envelope_of(record) for record in records]
     result = Answer(number=1, text="x" * 165)
@@ -198,8 +197,20 @@ def stages(count: int) -> dict[str, Callable[[], None]]:
                 kind="Answer",
                 key=b"key-1",
                 content_type="application/json",
-                now=made._now(),
+                time=b"2026-11-23T12:30:00.123456Z",
             )
+
+    return {
+        "message to record": read,
+        "headers to envelope": parse,
+        "value to input": decode,
+        "result to value": encode,
+        "headers of an output": emit,
+    }
+
+
+def engine(records: Sequence[Record]) -> dict[str, Callable[[], None]]:
+    """Return the parts of the engine, and all of it; each for all records."""
 
     def offset_map() -> None:
         maps: defaultdict[Partition, OffsetMap] = defaultdict(OffsetMap)
@@ -208,19 +219,18 @@ def stages(count: int) -> dict[str, Callable[[], None]]:
             maps[record.partition].settle(record.offset)
 
     async def attempt_all() -> None:
+        made = attempts()
         for record in records:
             await made.attempt(record, 1)
 
+    async def run_all() -> None:
+        await replay(records, attempts().attempt)
+
     return {
-        "message to record": read,
-        "headers to envelope": parse,
-        "value to input": decode,
-        "result to value": encode,
-        "headers of an output": emit,
         "offset map": offset_map,
         "whole attempt": lambda: uvloop.run(attempt_all()),
         "dispatcher alone": lambda: uvloop.run(replay(records, nothing)),
-        "engine": lambda: uvloop.run(replay(records, made.attempt)),
+        "engine": lambda: uvloop.run(run_all()),
     }
 
 
@@ -229,7 +239,9 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--profile", action="store_true", help="show where the engine's time goes instead")
     options = parser.parse_args()
-    made = stages(options.records)
+    messages = [message_of(number, options.records) for number in range(options.records)]
+    records = [_record(message) for message in messages]
+    made = values(messages, records) | engine(records)
     gc.collect()
     gc.freeze()
     if options.profile:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import structlog
@@ -37,7 +37,6 @@ class Send:
     type: str | None
 
 
-@dataclass(slots=True)
 class Context:
     """What a handler knows about the record it works on. A test makes one by hand: `Context(id="1")`.
 
@@ -46,19 +45,32 @@ class Context:
     `emitted` lists what was sent so far.
     """
 
-    id: str
-    key: str | None = None
-    type: str | None = None
-    attempt: int = 1
-    deadline: datetime | None = None
-    correlation_id: str = ""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    log: Any = field(default_factory=structlog.get_logger)
-    lanes: frozenset[str] | None = None
-    emitted: list[Send | Result] = field(default_factory=list)
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the record's ce_id
+        key: str | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the record's ce_type
+        attempt: int = 1,
+        deadline: datetime | None = None,
+        correlation_id: str = "",
+        config: Mapping[str, Any] | None = None,
+        lanes: frozenset[str] | None = None,
+    ) -> None:
+        self.id = id
+        self.key = key
+        self.type = type
+        self.attempt = attempt
+        self.deadline = deadline
+        self.correlation_id = correlation_id or id
+        self.config: Mapping[str, Any] = {} if config is None else config
+        self.lanes = lanes
+        self.emitted: list[Any] = []
 
-    def __post_init__(self) -> None:
-        self.correlation_id = self.correlation_id or self.id
+    @cached_property
+    def log(self) -> Any:  # noqa: ANN401 - structlog's loggers are of no fixed type
+        """A logger that names the record in each line."""
+        return structlog.get_logger().bind(record_id=self.id, attempt=self.attempt)
 
     def send(
         self,

@@ -8,21 +8,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 from contextlib import aclosing
-from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from kafleet.agents import Context, Result, Send
-from kafleet.envelopes import InvalidEnvelope, emitted_headers, emitted_id, envelope_of
+from kafleet.agents import Context
+from kafleet.alarms import Alarms, TimedOut
+from kafleet.emissions import Emissions, utc_now
+from kafleet.envelopes import InvalidEnvelope, envelope_of
 from kafleet.errors import Reject, RetryLater, Throttled
 from kafleet.loading import Form
-from kafleet.payloads import InvalidPayload, encoded, kind_of
-from kafleet.records import Outgoing
+from kafleet.payloads import InvalidPayload
 from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
     from concurrent.futures import Executor
+    from datetime import datetime
 
     from structlog.typing import FilteringBoundLogger
 
@@ -32,20 +33,14 @@ if TYPE_CHECKING:
     from kafleet.records import Record
     from kafleet.verdicts import Verdict
 
-_DEFAULT_SEND_TYPE = "task"
 _IN_A_THREAD = (Form.BLOCKING, Form.BLOCKING_GENERATOR)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-class TimedOut(Exception):
-    """An attempt took longer than the lane's task timeout."""
-
-
 class Attempts:
-    """Makes attempts for one lane. Blocking handlers run in `pool`; `now` tells the time, with a zone."""
+    """Makes attempts for one lane. Blocking handlers run in `pool`; `now` tells the time, with a zone.
+
+    Made on the event loop.
+    """
 
     def __init__(
         self,
@@ -54,67 +49,87 @@ class Attempts:
         *,
         pool: Executor,
         logger: FilteringBoundLogger,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._lane = lane
+        self._config = lane.agent.config
+        self._hop_limit = lane.delivery.hop_limit
+        self._seconds = lane.delivery.task_timeout_seconds
+        self._lanes = frozenset(lane.sends)
         self._handlers = handlers
         self._pool = pool
         self._logger = logger
         self._now = now
-        self._lanes = frozenset(lane.sends)
+        self._emissions = Emissions(lane, now=now)
+        self._alarms = Alarms(self._seconds)
 
     async def attempt(self, record: Record, number: int) -> Verdict:
         """Try the record for the `number`-th time, counted from 1."""
+        envelope: Envelope | None = None
         try:
             envelope = envelope_of(record)
-        except InvalidEnvelope as error:
-            return self._noted(
-                Refused("InvalidEnvelope", Fault("InvalidEnvelope", str(error))), record, None, number
-            )
-        verdict = self._refusal(envelope) or await self._try(record, envelope, number)
-        return self._noted(verdict, record, envelope, number)
-
-    def _refusal(self, envelope: Envelope) -> Refused | None:
-        hop_limit = self._lane.delivery.hop_limit
-        if envelope.hops > hop_limit:
-            return Refused("HopLimit", Fault("HopLimit", f"{envelope.hops} hops, the limit is {hop_limit}"))
-        if self._is_late(envelope):
-            return Refused("DeadlineExceeded", _deadline_fault(envelope))
-        return None
-
-    async def _try(self, record: Record, envelope: Envelope, number: int) -> Verdict:
-        handler = self._handlers.handler_for(envelope.type)
-        if handler is None:
-            return Refused("UnknownType", Fault("UnknownType", f"no handler for type {envelope.type!r}"))
-        context = self._context(record, envelope, number)
-        try:
+            handler = self._handler_for(envelope)
             task = handler.decode(record.value)
-            await self._run(handler, task, context, self._seconds_for(envelope))
-            return Finished(self._outgoing(record, envelope, context))
+            emitted: list[object] = []
+            arguments: tuple[object, ...] = (task,)
+            if handler.takes_context:
+                context = self._context(record, envelope, number)
+                arguments, emitted = (task, context), context.emitted
+            seconds = self._seconds if envelope.deadline is None else self._seconds_for(envelope.deadline)
+            if handler.form in _IN_A_THREAD:
+                await self._run_in_thread(handler, partial(_call, handler, arguments, emitted), seconds)
+            else:
+                with self._alarms.within(seconds):
+                    if handler.form is Form.COROUTINE:
+                        emitted.append(await handler.function(*arguments))
+                    else:
+                        await _collect(handler.function(*arguments), emitted)
+            return Finished(self._emissions.outgoing(record, envelope, emitted))
         except asyncio.CancelledError as error:
             # A handler may let a cancellation of its own escape; only the dispatcher's may end the attempt.
             current = asyncio.current_task()
             if current is not None and current.cancelling():
                 raise
-            return Failed(Fault.of(error))
+            verdict: Verdict = Failed(Fault.of(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code; sys.exit() must not end the process
-            return self._judged(error, envelope)
+            verdict = self._judged(error, envelope)
+        self._note(verdict, record, envelope, number)
+        return verdict
 
-    def _judged(self, error: BaseException, envelope: Envelope) -> Verdict:
+    def _handler_for(self, envelope: Envelope) -> Handler:
+        """Return who takes the record; raises _NotTried where nobody may."""
+        if envelope.hops > self._hop_limit:
+            raise _NotTried("HopLimit", f"{envelope.hops} hops, the limit is {self._hop_limit}")
+        if self._is_late(envelope):
+            raise _NotTried("DeadlineExceeded", _deadline_text(envelope))
+        handler = self._handlers.handler_for(envelope.type)
+        if handler is None:
+            raise _NotTried("UnknownType", f"no handler for type {envelope.type!r}")
+        return handler
+
+    def _judged(self, error: BaseException, envelope: Envelope | None) -> Verdict:
         match error:
-            case InvalidPayload():
-                return Refused("InvalidPayload", _payload_fault(error, envelope))
-            case Reject():
-                return Refused("Rejected", _fault_of(error), was_called=True)
             case RetryLater(after=after):
                 return Postponed(after)
             case Throttled(after=after):
                 return Saturated(after)
-            case TimedOut() if self._is_late(envelope):
-                return Refused("DeadlineExceeded", _deadline_fault(envelope), was_called=True)
-        return Failed(_fault_of(error))
+        return self._refusal(error, envelope) or Failed(_fault_of(error))
 
-    def _noted(self, verdict: Verdict, record: Record, envelope: Envelope | None, number: int) -> Verdict:
+    def _refusal(self, error: BaseException, envelope: Envelope | None) -> Refused | None:
+        match error:
+            case InvalidEnvelope():
+                return Refused("InvalidEnvelope", Fault("InvalidEnvelope", str(error)))
+            case _NotTried(reason=reason):
+                return Refused(reason, Fault(reason, str(error)))
+            case InvalidPayload():
+                return Refused("InvalidPayload", _payload_fault(error, envelope))
+            case Reject():
+                return Refused("Rejected", _fault_of(error), was_called=True)
+            case TimedOut() if envelope is not None and self._is_late(envelope):
+                fault = Fault("DeadlineExceeded", _deadline_text(envelope))
+                return Refused("DeadlineExceeded", fault, was_called=True)
+        return None
+
+    def _note(self, verdict: Verdict, record: Record, envelope: Envelope | None, number: int) -> None:
         """Log an attempt that failed: one line, with all that names the record."""
         if isinstance(verdict, Failed | Refused):
             self._logger.warning(
@@ -124,26 +139,6 @@ class Attempts:
                 error=f"{verdict.fault.kind}: {verdict.fault.message}",
                 traceback=verdict.fault.traceback or None,
             )
-        return verdict
-
-    async def _run(self, handler: Handler, task: object, context: Context, seconds: float) -> None:
-        arguments = (task, context) if handler.takes_context else (task,)
-        if handler.form in _IN_A_THREAD:
-            await self._run_in_thread(handler, partial(_call, handler, arguments, context), seconds)
-            return
-        scope = asyncio.timeout(seconds)
-        try:
-            async with scope:
-                if handler.form is Form.COROUTINE:
-                    context.emitted.append(_as_result(await handler.function(*arguments)))
-                    return
-                async with aclosing(handler.function(*arguments)) as values:
-                    async for value in values:
-                        context.emitted.append(_as_result(value))
-        except TimeoutError:
-            if not scope.expired():
-                raise  # the handler's own
-            raise TimedOut(f"no result within {seconds:g} s") from None
 
     async def _run_in_thread(self, handler: Handler, function: Callable[[], None], seconds: float) -> None:
         """Wait for the thread whatever happens: nothing can stop it, so its key and slot stay taken."""
@@ -162,71 +157,57 @@ class Attempts:
         await _until_done(call)
         raise TimedOut(f"no result within {seconds:g} s (a blocking handler)")
 
-    def _context(self, record: Record, envelope: Envelope, number: int) -> Context:
-        return Context(
-            id=envelope.id,
-            key=None if record.key is None else record.key.decode("utf-8", "surrogateescape"),
+    def _context(self, record: Record, envelope: Envelope, number: int) -> _Context:
+        context = _Context(
+            envelope.id,
+            None if record.key is None else record.key.decode("utf-8", "surrogateescape"),
             type=envelope.type,
             attempt=number,
             deadline=envelope.deadline,
             correlation_id=envelope.correlation_id,
-            config=self._lane.agent.config,
+            config=self._config,
             lanes=self._lanes,
-            log=self._logger.bind(**_names(record, envelope, number)),
         )
+        context.bind = lambda: self._logger.bind(**_names(record, envelope, number))
+        return context
 
     def _is_late(self, envelope: Envelope) -> bool:
         return envelope.deadline is not None and envelope.deadline <= self._now()
 
-    def _seconds_for(self, envelope: Envelope) -> float:
-        seconds = self._lane.delivery.task_timeout_seconds
-        if envelope.deadline is None:
-            return seconds
-        return min(seconds, (envelope.deadline - self._now()).total_seconds())
-
-    def _outgoing(self, record: Record, envelope: Envelope, context: Context) -> tuple[Outgoing, ...]:
-        emitted = [
-            emission
-            for emission in context.emitted
-            if isinstance(emission, Send) or emission.value is not None
-        ]
-        return tuple(
-            self._emission(record, envelope, emission, position) for position, emission in enumerate(emitted)
-        )
-
-    def _emission(
-        self, record: Record, envelope: Envelope, emission: Send | Result, position: int
-    ) -> Outgoing:
-        identity = emitted_id(self._lane.group, envelope.id, position)
-        key = _key_bytes(emission.key)
-        if isinstance(emission, Send):
-            topic, payload, deadline = self._lane.sends[emission.lane], emission.payload, envelope.deadline
-            kind = emission.type or _DEFAULT_SEND_TYPE
-            key = identity.encode() if key is None else key  # spreads work; never the parent's key
-        else:
-            topic, payload, deadline = self._lane.output_topic, emission.value, None
-            kind = emission.type or kind_of(emission.value)
-            key = record.key if key is None else key
-        value, content_type = encoded(payload)
-        headers = emitted_headers(
-            envelope,
-            identity=identity,
-            source=self._lane.group,
-            kind=kind,
-            key=key,
-            content_type=content_type,
-            now=self._now(),
-            deadline=deadline,
-        )
-        return Outgoing(topic, key, value, headers)
+    def _seconds_for(self, deadline: datetime) -> float:
+        return min(self._seconds, (deadline - self._now()).total_seconds())
 
 
-def _call(handler: Handler, arguments: tuple[object, ...], context: Context) -> None:
+class _NotTried(Exception):
+    """No handler may see the record; says why."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class _Context(Context):
+    """Of one attempt. Most handlers never log, so the logger is made for those that do."""
+
+    bind: Callable[[], FilteringBoundLogger]
+
+    @cached_property
+    def log(self) -> Any:  # noqa: ANN401 - as in Context
+        return self.bind()
+
+
+async def _collect(values: AsyncGenerator[object, None], emitted: list[object]) -> None:
+    async with aclosing(values):
+        async for value in values:
+            emitted.append(value)  # noqa: PERF401 - what is sent in between goes in between
+
+
+def _call(handler: Handler, arguments: tuple[object, ...], emitted: list[object]) -> None:
     """Call a blocking handler, in a thread, and note what it returned or yielded."""
     found = handler.function(*arguments)
     if handler.form is Form.BLOCKING_GENERATOR:
         for value in found:
-            context.emitted.append(_as_result(value))
+            emitted.append(value)  # noqa: PERF402 - likewise
         return
     if inspect.iscoroutine(found):
         found.close()
@@ -234,15 +215,7 @@ def _call(handler: Handler, arguments: tuple[object, ...], context: Context) -> 
             f"handler {handler.name!r} returned a coroutine that nobody awaits;"
             " make it, or the decorator around it, `async def`"
         )
-    context.emitted.append(_as_result(found))
-
-
-def _as_result(value: object) -> Result:
-    return value if isinstance(value, Result) else Result(value)
-
-
-def _key_bytes(key: str | bytes | None) -> bytes | None:
-    return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+    emitted.append(found)
 
 
 def _fault_of(error: BaseException) -> Fault:
@@ -252,15 +225,15 @@ def _fault_of(error: BaseException) -> Fault:
     return Fault.of(error)
 
 
-def _payload_fault(error: InvalidPayload, envelope: Envelope) -> Fault:
+def _payload_fault(error: InvalidPayload, envelope: Envelope | None) -> Fault:
     """Name the content type where it tells why: the sender never meant the value to be JSON."""
-    kind = envelope.content_type
+    kind = None if envelope is None else envelope.content_type
     is_telling = kind is not None and "json" not in kind.lower()
     return Fault("InvalidPayload", f"{error}; its content-type is {kind!r:.80}" if is_telling else str(error))
 
 
-def _deadline_fault(envelope: Envelope) -> Fault:
-    return Fault("DeadlineExceeded", f"the deadline {envelope.deadline} has passed")
+def _deadline_text(envelope: Envelope) -> str:
+    return f"the deadline {envelope.deadline} has passed"
 
 
 def _names(record: Record, envelope: Envelope | None, number: int) -> dict[str, object]:

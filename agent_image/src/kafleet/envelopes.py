@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-from uuid import NAMESPACE_URL, uuid5
+from functools import lru_cache
+from hashlib import sha1
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import NAMESPACE_URL
 
 from kafleet.records import text_of
 
 if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
     from kafleet.records import Headers, Record
     from kafleet.verdicts import Fault
 
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_SPECVERSION = ("ce_specversion", b"1.0")
 _STRUCTURED = "application/cloudevents"
 _MAX_HOPS = 2**31 - 1
 _MESSAGE_LIMIT = 1_000
@@ -29,8 +33,7 @@ class InvalidEnvelope(ValueError):
     """A header that Kafleet must understand cannot be understood; the message names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What the headers say about a record. `type` and `content_type` are None where the sender said none."""
 
     id: str
@@ -55,22 +58,41 @@ def envelope_of(record: Record) -> Envelope:
             f"content-type {content_type[:80]!r}: a CloudEvent in structured mode is not read;"
             " send it in binary mode, with its attributes as headers"
         )
-    identity = _text(last, "ce_id") or record.name
-    deadline = _text(last, "ce_deadline")
-    return Envelope(
-        id=identity,
-        type=_text(last, "ce_type") or None,
-        correlation_id=_text(last, "ce_correlationid") or identity,
-        hops=_hops(_text(last, "ce_hops")),
-        deadline=None if deadline is None else _moment(deadline),
-        tracing=_tracing(last),
-        content_type=content_type,
-    )
+    try:
+        identity = (last.get("ce_id") or b"").decode() or record.name
+        kind = (last.get("ce_type") or b"").decode() or None
+        correlation_id = (last.get("ce_correlationid") or b"").decode() or identity
+        hops = last.get("ce_hops")
+        deadline = last.get("ce_deadline")
+        return Envelope(
+            identity,
+            kind,
+            correlation_id,
+            0 if hops is None else _hops(hops.decode()),
+            None if deadline is None else _moment(deadline.decode()),
+            _tracing(last),
+            content_type,
+        )
+    except UnicodeDecodeError as error:
+        name = next(name for name, raw in last.items() if raw == error.object)
+        raise InvalidEnvelope(f"header {name!r} is not UTF-8") from None
 
 
 def emitted_id(group: str, cause: str, position: int) -> str:
-    """Id of the n-th record that a lane emits because of one record: the same on every attempt."""
-    return str(uuid5(NAMESPACE_URL, f"{group}\n{cause}\n{position}"))
+    """Id of the n-th record that a lane emits because of one record: the same on every attempt.
+
+    It is what `uuid5(NAMESPACE_URL, …)` makes (RFC 9562), at a fifth of its cost.
+    """
+    hash_ = _seed(group).copy()
+    hash_.update(f"{cause}\n{position}".encode())
+    digits = hash_.hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+@lru_cache(maxsize=1)
+def _seed(group: str) -> Hash:
+    return sha1(NAMESPACE_URL.bytes + f"{group}\n".encode(), usedforsecurity=False)
 
 
 def emitted_headers(
@@ -81,26 +103,27 @@ def emitted_headers(
     kind: str,
     key: bytes | None,
     content_type: str,
-    now: datetime,
+    time: bytes,
     deadline: datetime | None = None,
 ) -> Headers:
-    """Headers of a record that `cause` made a lane emit; `kind` becomes its ce_type."""
-    headers: list[tuple[str, bytes | None]] = [
-        ("ce_specversion", b"1.0"),
+    """Headers of a record that `cause` made a lane emit; `kind` becomes its ce_type, `time` is a `stamp`."""
+    headers: Headers = (
+        _SPECVERSION,
         ("ce_id", identity.encode()),
         ("ce_source", source.encode()),
         ("ce_type", kind.encode()),
-        ("ce_time", _stamp(now)),
+        ("ce_time", time),
         ("content-type", content_type.encode()),
         ("ce_correlationid", cause.correlation_id.encode()),
         ("ce_causationid", cause.id.encode()),
-        ("ce_hops", str(cause.hops + 1).encode()),
-    ]
+        ("ce_hops", b"%d" % (cause.hops + 1)),
+        *cause.tracing,
+    )
     if key is not None and _is_text(key):
-        headers.append(("ce_subject", key))
+        headers = (*headers, ("ce_subject", key))
     if deadline is not None:
-        headers.append(("ce_deadline", _stamp(deadline)))
-    return (*headers, *cause.tracing)
+        headers = (*headers, ("ce_deadline", stamp(deadline)))
+    return headers
 
 
 def dead_letter_headers(record: Record, *, reason: str, fault: Fault, attempts: int, group: str) -> Headers:
@@ -134,16 +157,6 @@ def dead_letter_headers(record: Record, *, reason: str, fault: Fault, attempts: 
     )
 
 
-def _text(headers: dict[str, bytes | None], name: str) -> str | None:
-    raw = headers.get(name)
-    if raw is None:
-        return None
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise InvalidEnvelope(f"header {name!r} is not UTF-8") from None
-
-
 def _tracing(headers: dict[str, bytes | None]) -> Headers:
     """Pass on what a tracer understands; the W3C wants anything else ignored, and never an error of it."""
     parent = headers.get("traceparent")
@@ -170,7 +183,8 @@ def _moment(text: str) -> datetime:
         raise InvalidEnvelope(f"header 'ce_deadline' must be an RFC 3339 time, not {text[:40]!r}") from None
 
 
-def _stamp(moment: datetime) -> bytes:
+def stamp(moment: datetime) -> bytes:
+    """Return a time as headers carry it, RFC 3339."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z").encode()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -15,8 +14,7 @@ class Partition(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record as it was read; `headers` None cannot be read, `timestamp_ms` is since the epoch."""
 
     partition: Partition
@@ -29,8 +27,10 @@ class Record:
     @property
     def size(self) -> int:
         """Bytes it keeps in memory, roughly."""
-        headers = sum(len(name) + len(value or b"") for name, value in self.headers or ())
-        return len(self.key or b"") + len(self.value or b"") + headers
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, value in self.headers or ():
+            size += len(name) + len(value or b"")
+        return size
 
     @property
     def name(self) -> str:
@@ -44,8 +44,7 @@ class Record:
         return {"topic": topic, "partition": number, "offset": self.offset, "key": text_of(self.key)}
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to be written; the partitioner chooses the partition from the key."""
 
     topic: str

@@ -22,6 +22,7 @@ from kafleet.envelopes import (
     emitted_headers,
     emitted_id,
     envelope_of,
+    stamp,
 )
 from kafleet.verdicts import Fault
 
@@ -144,7 +145,7 @@ def test_emitted_headers_fit_the_contract_and_are_understood_again(
         kind="Verdict",
         key=key,
         content_type="application/json",
-        now=NOW,
+        time=stamp(NOW),
         deadline=deadline,
     )
 
