@@ -31,12 +31,12 @@ from kafleet import Agent
 from kafleet.attempts import Attempts
 from kafleet.dispatching import Dispatcher
 from kafleet.envelopes import emitted_headers, emitted_id, envelope_of
+from kafleet.fetching import _record
 from kafleet.loading import handlers_of
 from kafleet.metrics import Metrics
 from kafleet.offsetmaps import OffsetMap
 from kafleet.payloads import encoded
 from kafleet.ports import Assignment
-from kafleet.reading import _record
 from kafleet.records import Outgoing, Partition, Record
 from kafleet.verdicts import Finished, Verdict
 
