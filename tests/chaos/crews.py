@@ -132,6 +132,12 @@ class Crew:
         ended = time.monotonic() + aftermath
         self.absences.append(Absence(process, began, ended, is_death=False, is_expelled=is_expelled))
 
+    def note_rejoin(self, moment: float) -> None:
+        """Note that the broker had expelled somebody who lived, for whatever reason; it does not say whom."""
+        self.say(f"  somebody was expelled and joined again {time.monotonic() - moment:.0f} s ago")
+        span = (moment - SESSION_SECONDS, moment + _NOTICE_SECONDS)
+        self.absences.append(Absence(EVERYBODY, *span, is_death=False, is_expelled=False))
+
     def disturb(self, fault: Fault) -> None:
         """Do to one process what a fault says."""
         calm = [hand for hand in self.working if hand.is_alive and not hand.is_disturbed]

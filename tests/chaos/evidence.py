@@ -6,9 +6,11 @@ Nothing of Kafleet is imported here.
 from __future__ import annotations
 
 import json
+import re
 import struct
 import time
 from collections import defaultdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from chaos.oracle import NO_KEY, Attempt, Identity, Input, Output
@@ -24,6 +26,7 @@ HEADER: Final = "chaos"
 """The header that names a record: key, sequence, and `dead` or `answer` for what must come of it."""
 _OFFSETS_TOPIC: Final = "__consumer_offsets"
 _OFFSET_COMMIT_VERSIONS: Final = (0, 1)
+_JOINED: Final = re.compile(r"(\S+) INFO GroupMetadataManager .* Member (\S+) joins the consumer group ")
 _SILENT_SECONDS: Final = 60.0
 _AT_A_TIME: Final = 10_000
 
@@ -99,6 +102,22 @@ class Witness:
                 assert time.monotonic() < deadline, f"cannot read {topic!r} to its end"
         finally:
             consumer.close()
+
+
+def rejoins_in(log: Path) -> list[float]:
+    """Return when a member that had been expelled joined again, as the broker's log says."""
+    wall_seconds = time.time() - time.monotonic()
+    members: set[str] = set()
+    found = []
+    for line in log.read_text(errors="replace").splitlines():
+        joined = _JOINED.match(line)
+        if joined is None:
+            continue
+        moment, member = joined.groups()
+        if member in members:
+            found.append(datetime.fromisoformat(moment).astimezone().timestamp() - wall_seconds)
+        members.add(member)
+    return found
 
 
 def attempts_in(folder: Path) -> list[Attempt]:

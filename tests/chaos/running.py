@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from chaos.crews import EVERYBODY, Crew
-from chaos.evidence import HEADER, Witness, attempts_in, header_of
+from chaos.evidence import HEADER, Witness, attempts_in, header_of, rejoins_in
 from chaos.oracle import Evidence
 from chaos.schedules import HEARTBEAT_SECONDS, SESSION_SECONDS, What
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -81,6 +81,8 @@ class Run:
             self._settle()
         finally:
             self._crew.end()
+        for moment in rejoins_in(self._broker.process.log):
+            self._crew.note_rejoin(moment)
         witness, lane = Witness(self._broker.bootstrap_servers), self._lane
         return Evidence(
             inputs=witness.inputs(lane.tasks),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SESSION_SECONDS: Final = 6.0
-HEARTBEAT_SECONDS: Final = 1.0
+HEARTBEAT_SECONDS: Final = 1.5
 TASK_TIMEOUT_SECONDS: Final = 5.0
 MAX_ATTEMPTS: Final = 4
 MOST_WORKERS: Final = 8

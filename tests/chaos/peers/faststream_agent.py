@@ -38,7 +38,8 @@ broker = KafkaBroker(
     session_timeout_ms=SESSION_SECONDS * 1_000,
     **OPTIONS[os.environ["CHAOS_PEER"]],
 )
-async def handle(value: bytes, message: KafkaMessage) -> None:
+async def handle(message: KafkaMessage) -> None:
+    value = message.body
     key, headers = message.raw_message.key(), dict(message.raw_message.headers() or ())
     try:
         answer = await attempted(json.loads(value), is_blocking="ce_type" in headers)
