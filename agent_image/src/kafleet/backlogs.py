@@ -42,6 +42,7 @@ class Lot:
         "failed",
         "in_flight",
         "is_closed",
+        "is_exact",
         "is_leaving",
         "is_paused",
         "items",
@@ -54,7 +55,14 @@ class Lot:
     )
 
     def __init__(
-        self, partition: Partition, assignment: Assignment, *, concurrency: int, now: float, changes: int = 0
+        self,
+        partition: Partition,
+        assignment: Assignment,
+        *,
+        concurrency: int,
+        now: float,
+        changes: int = 0,
+        is_exact: bool = False,
     ) -> None:
         self.partition = partition
         self.epoch, self.committed, metadata = assignment
@@ -69,6 +77,7 @@ class Lot:
         self.ready: deque[Item] = deque()
         self.in_flight = 0
         self.size = 0  # bytes of `items`
+        self.is_exact = is_exact  # nothing is settled that could be forgotten
         self.is_paused = False
         self.is_leaving = False
         self.is_closed = False
@@ -108,18 +117,22 @@ class Lot:
         """Return what should be committed once `settling` are settled, too; None if all is acknowledged.
 
         Whoever closes a partition always commits: that it was left in good order. While it is drained the
-        answers tell whether it is ours still; the client hears of an expulsion only when it has let go.
+        answers tell whether it is ours still; the client hears of an expulsion only when it has let go. None
+        as well where nothing may be forgotten and the map has no room for all.
         """
-        self._changes += self.suspects.clear(now, is_idle=not self.items) + len(settling)
+        self._changes += self.suspects.clear(now, is_idle=not self.items)
+        changes = self._changes + len(settling)
         offsets = self.offsets.after(settling) if settling else self.offsets
         offset = offsets.position
-        if offset is None or not (self.is_leaving or self._changes > self._acknowledged):
+        if offset is None or not (self.is_leaving or changes > self._acknowledged):
             return None
         unclean = self.suspects.deaths + (not self.is_closed)
         failed = {each: count for each, count in self.failed.items() if each not in settling}
         metadata = metadata_of(offset, Progress(offsets.settled(), failed, unclean))
         self.map_fullness = metadata.fullness
-        return Position(self.partition, self.epoch, offset, metadata.text, self._changes)
+        if self.is_exact and metadata.fullness > 1:
+            return None
+        return Position(self.partition, self.epoch, offset, metadata.text, changes)
 
     def acknowledge(self, position: Position) -> None:
         """Note that a position is committed; those of an earlier lot or assignment count for nothing."""

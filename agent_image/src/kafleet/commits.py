@@ -27,7 +27,7 @@ class Commits:
     async def commit(self) -> None:
         """Commit of every partition what has changed, and wait for the answer."""
         async with self._lock:
-            positions = self._settlements.positions_with(())
+            _, positions = self._settlements.plan(())
             if not positions:
                 return
             partitions = await self._commit(positions)

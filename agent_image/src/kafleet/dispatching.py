@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kafleet.records import Outgoing, Partition, Record
 
 _CANCEL_SECONDS = 1.0
-_NOTHING: Mapping[Lot, Collection[int]] = {}
+_QUIET_SECONDS = 5.0
 
 
 class Dispatcher:
@@ -53,6 +53,7 @@ class Dispatcher:
         self._delivery = lane.delivery
         self._attempt = attempt
         self._source = source
+        self._sink = sink
         self._metrics = metrics
         self._logger = logger
         self._loop = asyncio.get_running_loop()
@@ -143,10 +144,9 @@ class Dispatcher:
         for lot in lots:
             self._leave(lot)
         await self._finish(lots, self._delivery.drain_seconds)
-        for lot in (each for each in lots if not each.is_closed):  # some were lost, and are back perhaps
-            self._close(lot)
+        positions = await self._close_quietly(lots, seconds=None)
         self._balance_all()
-        return self._uncommitted(lots)
+        return positions
 
     def lose(self, partitions: Iterable[Partition]) -> None:
         """Drop partitions that another member may have already: cancel everything, commit nothing."""
@@ -164,11 +164,10 @@ class Dispatcher:
             self._leave(lot)
             self._source.pause(lot.partition)
         await self._finish(lots, seconds)
-        for lot in (each for each in lots if not each.is_closed):  # some were lost, and are back perhaps
-            self._close(lot)
+        positions = await self._close_quietly(lots, seconds=_QUIET_SECONDS)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
-        return self._uncommitted(lots)
+        return positions
 
     def cancel(self) -> None:
         """Stop working on everything at once: this process may not own its partitions any more."""
@@ -207,15 +206,24 @@ class Dispatcher:
             self._release(work, self._deliveries.again(work, failures))
             self._pump()
 
-    def positions_with(self, works: Sequence[Item]) -> list[Position]:
-        """Return what would have to be committed if these records were settled, too."""
-        settling: defaultdict[Lot, set[int]] = defaultdict(set)
+    def plan(self, works: Sequence[Item]) -> tuple[list[Item], list[Position]]:
+        """Return which of these records may be settled at once, and what is to be committed with them."""
+        settling: defaultdict[Lot, list[int]] = defaultdict(list)
         for item in works:
-            if item.is_in_flight:
-                settling[item.lot].add(item.record.offset)
-        positions = self._uncommitted(self.lots.values(), settling)
+            if self.awaits(item):
+                settling[item.lot].append(item.record.offset)
+        now = self._loop.time()
+        positions = []
+        for lot in self.lots.values():
+            offsets = sorted(settling[lot])
+            while (position := lot.uncommitted(now, offsets)) is None and offsets:
+                del offsets[len(offsets) // 2 :]  # the map has no room for all; lower ones make some
+            settling[lot] = offsets
+            if position is not None:
+                positions.append(position)
         self._balance_all()  # the maps were measured just now
-        return positions
+        fitting = {lot: frozenset(offsets) for lot, offsets in settling.items()}
+        return [item for item in works if item.record.offset in fitting.get(item.lot, ())], positions
 
     def awaits(self, work: Item) -> bool:
         """Tell whether a record is still to be settled here."""
@@ -351,14 +359,34 @@ class Dispatcher:
 
     def _lot(self, partition: Partition, assignment: Assignment, changes: int = 0) -> Lot:
         now = self._loop.time()
-        return Lot(partition, assignment, concurrency=self._delivery.concurrency, now=now, changes=changes)
+        return Lot(
+            partition,
+            assignment,
+            concurrency=self._delivery.concurrency,
+            now=now,
+            changes=changes,
+            is_exact=self._delivery.guarantee == "ExactlyOnce",
+        )
 
-    def _uncommitted(
-        self, lots: Iterable[Lot], settling: Mapping[Lot, Collection[int]] = _NOTHING
-    ) -> list[Position]:
+    async def _close_quietly(self, lots: Collection[Lot], *, seconds: float | None) -> list[Position]:
+        """Give lots up while no transaction is under way; returns what is still to be committed of them.
+
+        A commit that overtakes the end of a transaction would undo the positions in it. So nothing is
+        committed where that end does not come in time: whoever has the partitions next waits for it.
+        """
+        try:
+            async with asyncio.timeout(seconds), self._sink.quiet():
+                self._close_all(lots)
+        except TimeoutError:
+            self._close_all(lots)
+            return []
         now = self._loop.time()
-        found = (lot.uncommitted(now, settling.get(lot, ())) for lot in lots)
-        return [position for position in found if position is not None]
+        return [position for lot in lots if (position := lot.uncommitted(now)) is not None]
+
+    def _close_all(self, lots: Iterable[Lot]) -> None:
+        for lot in lots:
+            if not lot.is_closed:  # some were lost, and are back perhaps
+                self._close(lot)
 
     def _begin_again(self, lot: Lot, offset: int) -> Lot:
         """Start over a partition whose offsets went back: its topic was made again, or its log was cut."""

@@ -39,7 +39,7 @@ class Code(_Block):
 class Delivery(_Block):
     """How each record is treated. Durations in seconds."""
 
-    guarantee: Literal["AtLeastOnce"]
+    guarantee: Literal["AtLeastOnce", "ExactlyOnce"]
     ordering: Literal["Key", "None"]
     concurrency: Annotated[int, Field(ge=1)]
     task_timeout_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]

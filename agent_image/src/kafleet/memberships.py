@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _FATAL = KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes have no other name
 _ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - likewise
-_EXPELLED = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH})
+EXPELLED = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH})
 _TIME = re.compile(r" \(after \d+ms in state \w+.*\)$")  # would make every complaint another one
 
 
@@ -145,8 +145,15 @@ class Membership:
                 if failed is None
             }
         )
-        # An expelled member joins again only when it has answered a revocation, and is told nothing before.
-        if self._has_to_release and any(failed and failed.code() in _EXPELLED for failed in errors):
+        if any(failed and failed.code() in EXPELLED for failed in errors):
+            self.expelled()
+
+    def expelled(self) -> None:
+        """Take note that the group does not know this member any more.
+
+        It joins again only when it has answered a revocation, and is told nothing before.
+        """
+        if self._has_to_release:
             self._logger.warning("expelled from the group while partitions are drained")
             self._rebalances.lost()
             self.release()

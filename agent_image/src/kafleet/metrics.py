@@ -48,6 +48,12 @@ class Metrics:
             "outcome",
             ("acknowledged", "failed"),
         )
+        self._transactions = self._counter(
+            "kafleet_transactions",
+            "Transactions ended, by what came of them; with ExactlyOnce only",
+            "outcome",
+            ("committed", "aborted"),
+        )
         self._rebalances = self._counter(
             "kafleet_rebalances", "Changes of the partitions this replica owns", "event", REBALANCES
         )
@@ -99,6 +105,10 @@ class Metrics:
     def committed(self, acknowledged: int, failed: int) -> None:
         self._commits.labels("acknowledged").inc(acknowledged)
         self._commits.labels("failed").inc(failed)
+
+    def transacted(self, *, is_committed: bool) -> None:
+        """Count a transaction that ended."""
+        self._transactions.labels("committed" if is_committed else "aborted").inc()
 
     def rebalanced(self, event: str) -> None:
         self._rebalances.labels(event).inc()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Coroutine, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from kafleet.records import Outgoing, Partition, Record
     from kafleet.verdicts import Verdict
@@ -70,24 +71,31 @@ class Sink(Protocol[Work_contra]):
     def write(self, work: Work_contra, outgoing: Sequence[Outgoing], /) -> None:
         """Write all that one record led to, at least one; never answers before it returns."""
 
+    def quiet(self) -> AbstractAsyncContextManager[object]:
+        """No transaction is under way while this is entered: positions that are taken then are final."""
 
-class Settlements(Protocol[Work_contra]):
+
+class Settlements(Protocol[Work]):
     """Who is told what came of writes. Of work that was given up meanwhile nothing is noted."""
 
-    def settled(self, works: Sequence[Work_contra], /) -> None:
+    def settled(self, works: Sequence[Work], /) -> None:
         """Note works of which everything is acknowledged; with transactions, committed."""
 
-    def unwritten(self, work: Work_contra, failures: Sequence[tuple[Outgoing, WriteFailed]], /) -> None:
+    def unwritten(self, work: Work, failures: Sequence[tuple[Outgoing, WriteFailed]], /) -> None:
         """Note what of one work could not be written; the rest of it is acknowledged."""
 
-    def positions_with(self, works: Sequence[Work_contra], /) -> list[Position]:
-        """Return what would have to be committed if these works were settled, too."""
+    def plan(self, works: Sequence[Work], /) -> tuple[list[Work], list[Position]]:
+        """Return which of these works may be settled at once, and what is to be committed with them.
 
-    def awaits(self, work: Work_contra, /) -> bool:
+        Without works: what is to be committed now. Works that were given up are left out, and with
+        transactions those that an offset map has no room for before others are settled.
+        """
+
+    def awaits(self, work: Work, /) -> bool:
         """Tell whether a work is still to be settled here; else its partition may be somebody else's."""
 
     def committed(self, positions: Sequence[Position], /) -> None:
-        """Note that positions are committed which `positions_with` returned."""
+        """Note that positions are committed which `plan` returned."""
 
 
 class Attempting(Protocol):

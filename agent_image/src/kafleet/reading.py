@@ -11,6 +11,7 @@ import asyncio
 import queue
 import threading
 import time
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import TopicPartition
@@ -20,7 +21,7 @@ from kafleet.fetching import Fetcher
 from kafleet.memberships import Membership
 from kafleet.ports import Assignment
 from kafleet.records import Partition
-from kafleet.takeovers import taken_over
+from kafleet.takeovers import checked, taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
@@ -135,6 +136,27 @@ class Reader:
         done, _ = await asyncio.wait({self._ended}, timeout=_STOP_SECONDS)
         return bool(done) and self._is_committed
 
+    # For other threads
+
+    def standing(self, positions: Sequence[Position]) -> Future[object | None]:
+        """Ask for the group's metadata for a transaction; None if the assignment of a position is over.
+
+        It fences the transaction once a partition is lost. Before that brokers take positions of any
+        partition from any member: what is owned is known only here.
+        """
+        answer: Future[object | None] = Future()
+        self._commands.put(lambda: answer.set_result(self._standing(positions)))
+        return answer
+
+    def committed(self, partitions: Sequence[Partition], *, seconds: float) -> list[TopicPartition]:
+        """Read what the group has committed; transactions that are not decided are waited for."""
+        wanted = [TopicPartition(*partition) for partition in partitions]
+        return checked(self._member.consumer.committed(wanted, timeout=seconds))
+
+    def expelled(self) -> None:
+        """Take note that the group does not know this member any more."""
+        self._commands.put(self._member.expelled)
+
     # The thread
 
     def _run(self) -> None:
@@ -201,6 +223,11 @@ class Reader:
             for position in positions
             if self._owned.get(position.partition) == position.epoch
         ]
+
+    def _standing(self, positions: Sequence[Position]) -> object | None:
+        # In another thread than the one that polls, this call can block the whole process for ever.
+        metadata: object = self._member.consumer.consumer_group_metadata()
+        return metadata if len(self._valid(positions)) == len(positions) else None
 
     def _stop(self, positions: Sequence[Position]) -> None:
         self._is_committed = self._member.commit_and_wait(self._valid(positions))

@@ -30,6 +30,8 @@ from kafleet.reading import Reader
 from kafleet.serving import Server
 from kafleet.statuses import Statuses
 from kafleet.terminations import TerminationLog
+from kafleet.transactions import Transactions
+from kafleet.transactors import Transactor
 from kafleet.watchdogs import Watchdog, session_seconds_of
 from kafleet.writing import Writer
 
@@ -118,12 +120,18 @@ class Process:
         metrics = Metrics()
         pool = ThreadPoolExecutor(lane.delivery.concurrency, thread_name_prefix="handler")
         attempts = Attempts(lane, handlers, pool=pool, logger=self._logger)
-        self._writer: Writer[Item] = Writer(lane, settings.pod, fail=self._fail)
         self._reader = Reader(
             lane, settings.pod, self._contact, logger=self._logger, joined=self._joined, fail=self._fail
         )
+        self._writer = self._sink(metrics)
         self._dispatcher = Dispatcher(
-            lane, attempts.attempt, self._reader, self._writer, metrics=metrics, logger=self._logger
+            lane,
+            attempts.attempt,
+            self._reader,
+            self._writer,
+            metrics=metrics,
+            logger=self._logger,
+            commit=self._writer.commit if isinstance(self._writer, Transactions) else None,
         )
         metrics.watch(self._dispatcher)
         self._watchdog = Watchdog(
@@ -138,6 +146,12 @@ class Process:
             metrics.registry, ills=statuses.ills, lacks=statuses.lacks, status=statuses.status
         )
 
+    def _sink(self, metrics: Metrics) -> Writer[Item] | Transactions:
+        if self._lane.delivery.guarantee == "AtLeastOnce":
+            return Writer(self._lane, self._settings.pod, fail=self._fail)
+        transactor = Transactor(self._lane, self._settings.pod, self._reader, logger=self._logger)
+        return Transactions(transactor, metrics=metrics, fail=self._fail)
+
     async def run(self) -> int:
         port = await self._server.start(self._lane.http.port)
         self._logger.info("agent starts", pod=self._settings.pod, handler=self._lane.agent.handler, port=port)
@@ -147,6 +161,8 @@ class Process:
         self._writer.start(self._dispatcher)
         self._reader.start(self._dispatcher)
         self._begin("committing", self._dispatcher.commits.regularly())
+        if isinstance(self._writer, Transactions):
+            self._begin("transactions", self._writer.run())
         await self._stop.wait()
         if self._failure is None:
             await self._leave()

@@ -45,14 +45,14 @@ def taken_over(
     while partitions:
         try:
             starts = []
-            for each in _checked(consumer.committed(partitions, timeout=_CALL_SECONDS)):
+            for each in checked(consumer.committed(partitions, timeout=_CALL_SECONDS)):
                 offset = each.offset
                 if offset < 0:
                     ends = consumer.get_watermark_offsets(each, timeout=_CALL_SECONDS)
                     offset = ends[start_from == "latest"]
                 metadata = marked(offset, each.metadata)
                 starts.append(TopicPartition(each.topic, each.partition, offset, metadata))
-            _checked(consumer.commit(offsets=starts, asynchronous=False) or [])
+            checked(consumer.commit(offsets=starts, asynchronous=False) or [])
         except KafkaException as error:
             if not wait(error.args[0]):
                 return None
@@ -67,7 +67,7 @@ def marked(committed: int, metadata: str | None) -> str:
     return metadata_of(committed, replace(progress, unclean=progress.unclean + 1)).text
 
 
-def _checked(results: list[TopicPartition]) -> list[TopicPartition]:
+def checked(results: list[TopicPartition]) -> list[TopicPartition]:
     """Raise the first error there is: half of an answer is no answer."""
     for result in results:
         if result.error is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Generic
 
@@ -15,6 +16,7 @@ from kafleet.ports import RecordRefused, Work, WriteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from confluent_kafka import Message
 
@@ -55,7 +57,7 @@ class Writer(Generic[Work]):
         self._loop = asyncio.get_running_loop()
         self._answered: list[_Write[Work]] = []  # of one poll; touched by the thread only
         self._is_stopping = False
-        self._producer = Producer(_settings(lane, client_id), logger=logging.getLogger("librdkafka"))
+        self._producer = Producer(producer_settings(lane, client_id), logger=logging.getLogger("librdkafka"))
         self._thread = threading.Thread(target=self._run, name="kafka-writer", daemon=True)
 
     def start(self, settlements: Settlements[Work]) -> None:
@@ -78,7 +80,11 @@ class Writer(Generic[Work]):
             except BufferError:
                 self._loop.call_soon(self._refuse, write, each, WriteFailed("the producer's queue is full"))
             except KafkaException as error:
-                self._loop.call_soon(self._refuse, write, each, _failure(error.args[0], each.topic))
+                self._loop.call_soon(self._refuse, write, each, failure_of(error.args[0], each.topic))
+
+    def quiet(self) -> AbstractAsyncContextManager[None]:
+        """Return at once: there are no transactions."""
+        return nullcontext()
 
     def stop(self) -> None:
         """End the thread. What is not acknowledged by now was nobody's to wait for."""
@@ -105,7 +111,7 @@ class Writer(Generic[Work]):
         self, write: _Write[Work], outgoing: Outgoing, error: KafkaError | None, _message: Message
     ) -> None:
         if error is not None:
-            write.failures.append((outgoing, _failure(error, outgoing.topic)))
+            write.failures.append((outgoing, failure_of(error, outgoing.topic)))
         self._answered.append(write)
 
     def _refuse(self, write: _Write[Work], outgoing: Outgoing, failure: WriteFailed) -> None:
@@ -127,7 +133,7 @@ class Writer(Generic[Work]):
             self._settlements.settled(settled)
 
 
-def _settings(lane: Lane, client_id: str) -> dict[str, object]:
+def producer_settings(lane: Lane, client_id: str) -> dict[str, object]:
     return {
         **librdkafka_settings(lane),
         "client.id": client_id,
@@ -141,6 +147,6 @@ def _settings(lane: Lane, client_id: str) -> dict[str, object]:
     }
 
 
-def _failure(error: KafkaError, topic: str) -> WriteFailed:
+def failure_of(error: KafkaError, topic: str) -> WriteFailed:
     kind = RecordRefused if error.code() in _REFUSALS else WriteFailed
     return kind(f"{topic!r}: {error.str()}")

@@ -259,17 +259,22 @@ class KafkaLane:
         assert self._producer.flush(30) == 0
 
     def read(self, topic: str) -> list[Message]:
-        """Return everything a topic holds now, partition after partition."""
+        """Return everything a topic holds now that is committed, partition after partition."""
         consumer = Consumer(
-            {"bootstrap.servers": self.bootstrap_servers, "group.id": "reader", "enable.partition.eof": False}
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": "reader", "enable.partition.eof": True}
         )
-        ends = eventually(lambda: self.ends(topic))
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
+        # What is before these is decided: in the end there may be markers of transactions only.
+        left = eventually(lambda: self.ends(topic))
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in left])
         found: list[Message] = []
 
         def has_all() -> bool:
-            found.extend(consumer.consume(1000, 0.2))
-            return len(found) >= sum(ends.values())
+            for message in consumer.consume(1000, 0.2):
+                if message.error() is None:
+                    found.append(message)
+                elif message.offset() >= left.get(message.partition(), 0):
+                    left.pop(message.partition(), None)
+            return not left
 
         try:
             eventually(has_all)

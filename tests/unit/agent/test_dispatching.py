@@ -288,7 +288,8 @@ def test_a_transaction_learns_what_to_commit_before_its_records_are_settled() ->
         await until(1.0)
         dispatcher = member.dispatcher
         written = [item for item in dispatcher.lots[P0].items if item.outgoing is not None]
-        [position] = dispatcher.positions_with(written)
+        planned, [position] = dispatcher.plan(written)
+        assert planned == written
         assert position.offset == 2
         assert progress_from(2, position.metadata).settled == (range(3, 4),)
         assert dispatcher.lots[P0].offsets.position == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import defaultdict
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from kafleet.ports import Assignment, Position
@@ -17,6 +18,7 @@ from kafleet.takeovers import marked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from kafleet.backlogs import Item
     from kafleet.dispatching import Dispatcher
@@ -157,6 +159,10 @@ class MemorySink:
         write = asyncio.get_running_loop().create_task(self._write(work, outgoing))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
+
+    def quiet(self) -> AbstractAsyncContextManager[None]:
+        """Return at once: there are no transactions."""
+        return nullcontext()
 
     def stop(self) -> None:
         """Write nothing more, and tell nothing of what was written."""

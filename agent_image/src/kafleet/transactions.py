@@ -1,0 +1,138 @@
+"""Writing records in transactions: settled is what was committed together with the positions that say so.
+
+One transaction at a time; what handlers end with meanwhile waits for the next one. The invariant: positions
+are committed here and in this order only, but for those of whoever gives partitions up, while it is `quiet`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from kafleet.transactors import CannotGoOn, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from kafleet.backlogs import Item
+    from kafleet.metrics import Metrics
+    from kafleet.ports import Position, Settlements
+    from kafleet.records import Outgoing, Partition
+    from kafleet.transactors import Outcome, Transactor
+
+INTERVAL_SECONDS = 0.1
+"""From the begin of one transaction to that of the next, if it did not take longer."""
+_MARKERS_SECONDS = 0.5
+"""How long a transaction without records waits for some, and for the markers of the one before it."""
+_LARGEST = 10_000
+
+
+class Transactions:
+    """A sink that is `run` as long as the process lives; calls `fail` with a reason if it can never go on."""
+
+    def __init__(self, transactor: Transactor, *, metrics: Metrics, fail: Callable[[str], None]) -> None:
+        self._transactor = transactor
+        self._metrics = metrics
+        self._fail = fail
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
+        self._waiting: dict[Item, Sequence[Outgoing]] = {}  # in order, those of the present transaction first
+        self._asked: list[asyncio.Future[Collection[Partition]]] = []  # for a commit of positions
+        self._is_wanted = asyncio.Event()
+        self._is_written = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._largest = _LARGEST  # records whose outputs are in one transaction
+
+    def start(self, settlements: Settlements[Item]) -> None:
+        """Begin to take an epoch; what comes of writes is told to `settlements`."""
+        self._settlements = settlements
+        self._ready = self._loop.run_in_executor(self._thread, self._transactor.begin_epoch)
+
+    def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
+        """Write all that one record led to, with the next transaction."""
+        self._waiting[work] = outgoing
+        self._is_written.set()
+        self._is_wanted.set()
+
+    async def commit(self, _positions: Sequence[Position]) -> Collection[Partition]:
+        """Commit, in the next transaction, the positions as they are by then; returns whose they were."""
+        asked: asyncio.Future[Collection[Partition]] = self._loop.create_future()
+        self._asked.append(asked)
+        self._is_wanted.set()
+        return await asked
+
+    def quiet(self) -> AbstractAsyncContextManager[None]:
+        """No transaction is under way while this is entered."""
+        return self._lock
+
+    def stop(self) -> None:
+        """End the thread. What is not committed by now was nobody's to wait for."""
+        self._transactor.is_stopping = True
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self) -> None:
+        """Make transactions until cancelled."""
+        try:
+            await self._ready
+            while True:
+                await self._is_wanted.wait()
+                if not self._waiting:
+                    await self._await_writes()
+                began = self._loop.time()
+                async with self._lock:
+                    await self._transact()
+                await asyncio.sleep(began + INTERVAL_SECONDS - self._loop.time())
+        except CannotGoOn as error:
+            self._fail(str(error))
+
+    async def _await_writes(self) -> None:
+        self._is_written.clear()
+        try:
+            async with asyncio.timeout(_MARKERS_SECONDS):
+                await self._is_written.wait()
+        except TimeoutError:
+            pass
+
+    async def _transact(self) -> None:
+        asked, self._asked = self._asked, []
+        batch = list(islice(self._waiting, self._largest))
+        works, positions = self._settlements.plan(batch)
+        for given_up in [work for work in batch if not self._settlements.awaits(work)]:
+            del self._waiting[given_up]
+        committed: Collection[Partition] = ()
+        if positions:
+            writes = [Write(work.record.partition, work.record.offset, self._waiting[work]) for work in works]
+            outcome = await self._loop.run_in_executor(
+                self._thread, self._transactor.transact, writes, positions
+            )
+            self._tell(works, positions, outcome)
+            if outcome.is_committed:
+                committed = {position.partition for position in positions}
+        if not self._waiting and not self._asked:
+            self._is_wanted.clear()
+        for future in asked:
+            if not future.done():
+                future.set_result(committed)
+
+    def _tell(self, works: Sequence[Item], positions: Sequence[Position], outcome: Outcome) -> None:
+        """Note what came of a transaction, and how large the next one may be."""
+        self._metrics.transacted(is_committed=outcome.is_committed)
+        settled = [works[index] for index in sorted(outcome.settled)]
+        for work in settled:
+            del self._waiting[work]
+        self._settlements.settled(settled)
+        if outcome.is_committed:
+            self._settlements.committed(positions)
+            self._largest = min(2 * self._largest, _LARGEST)
+            return
+        for index, error in outcome.failed.items():
+            outgoing = self._waiting.pop(works[index])
+            # Nothing of an aborted transaction is there, so all of it has to be written again.
+            self._settlements.unwritten(works[index], [(each, error) for each in outgoing])
+        # What is not to blame goes alone, so that every other transaction at least gets on. Where nothing
+        # tells what is to blame, smaller and smaller ones will.
+        left = len(works) - len(outcome.failed)
+        self._largest = max(1, left if outcome.failed else left // 2)
