@@ -19,6 +19,7 @@ import pstats
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import structlog
@@ -42,6 +43,7 @@ from kafleet.verdicts import Finished, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from kafleet.backlogs import Item
     from kafleet.ports import Attempting, Position
@@ -121,6 +123,9 @@ class Replay:
 
     def resume(self, partition: Partition) -> None:
         self._paused.discard(partition)
+
+    def quiet(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
         return {position.partition for position in positions}
