@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import Task, TimerHandle
     from collections.abc import Collection
 
+    from kafleet.lanes import Delivery
     from kafleet.records import Outgoing, Partition, Record
     from kafleet.verdicts import Fault, Verdict
 
@@ -58,18 +59,19 @@ class Lot:
         self,
         partition: Partition,
         assignment: Assignment,
+        delivery: Delivery,
         *,
-        concurrency: int,
         now: float,
         changes: int = 0,
-        is_exact: bool = False,
     ) -> None:
         self.partition = partition
         self.epoch, self.committed, metadata = assignment
         progress = Progress() if self.committed is None else progress_from(self.committed, metadata)
         self.offsets = OffsetMap(self.committed, progress.settled)
         self.failed = dict(progress.failed)  # attempts, by offset, of what is not settled
-        self.suspects = Suspects(max(0, progress.unclean - 1), concurrency, now)  # one of them are we
+        self.suspects = Suspects(
+            max(0, progress.unclean - 1), delivery.concurrency, now
+        )  # one of them are we
         self.map_fullness = 0.0  # of its room, as of the last position
         self._changes = changes  # of what should be committed
         self._acknowledged = changes  # of those changes
@@ -77,7 +79,7 @@ class Lot:
         self.ready: deque[Item] = deque()
         self.in_flight = 0
         self.size = 0  # bytes of `items`
-        self.is_exact = is_exact  # nothing is settled that could be forgotten
+        self.is_exact = delivery.guarantee == "ExactlyOnce"  # nothing is settled that could be forgotten
         self.is_paused = False
         self.is_leaving = False
         self.is_closed = False

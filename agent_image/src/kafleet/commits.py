@@ -1,16 +1,17 @@
-"""Committing at least each second while there is something to commit."""
+"""What is to be committed, and committing at least each second while there is something."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from kafleet.backlogs import Item
+    from kafleet.backlogs import Item, Lot
     from kafleet.metrics import Metrics
-    from kafleet.ports import Commit, Settlements
+    from kafleet.ports import Commit, Position, Settlements
 
 COMMIT_SECONDS = 1.0
 
@@ -47,3 +48,21 @@ class Commits:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
             await self.commit()
+
+
+def plan(lots: Iterable[Lot], works: Sequence[Item], now: float) -> tuple[list[Item], list[Position]]:
+    """Return which of these records may be settled at once, and what is to be committed with them."""
+    settling: defaultdict[Lot, list[int]] = defaultdict(list)
+    for item in works:
+        settling[item.lot].append(item.record.offset)
+    positions = []
+    fitting: dict[Lot, frozenset[int]] = {}
+    for lot in lots:
+        offsets = sorted(settling[lot])
+        fitting[lot] = frozenset(offsets)
+        while (position := lot.uncommitted(now, fitting[lot])) is None and offsets:
+            del offsets[len(offsets) // 2 :]  # the map has no room for all; the lowest make some
+            fitting[lot] = frozenset(offsets)
+        if position is not None:
+            positions.append(position)
+    return [item for item in works if item.record.offset in fitting.get(item.lot, ())], positions

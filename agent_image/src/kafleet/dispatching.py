@@ -8,13 +8,13 @@ or its dead letter, is acknowledged; and nothing but the position of an offset m
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from kafleet.backlogs import Backlog, Item, Lot
 from kafleet.backoffs import Backoff
-from kafleet.commits import Commits
+from kafleet.commits import Commits, plan
 from kafleet.delivering import Deliveries
 from kafleet.ports import Assignment
 from kafleet.throttles import Throttle
@@ -208,22 +208,9 @@ class Dispatcher:
 
     def plan(self, works: Sequence[Item]) -> tuple[list[Item], list[Position]]:
         """Return which of these records may be settled at once, and what is to be committed with them."""
-        settling: defaultdict[Lot, list[int]] = defaultdict(list)
-        for item in works:
-            if self.awaits(item):
-                settling[item.lot].append(item.record.offset)
-        now = self._loop.time()
-        positions = []
-        for lot in self.lots.values():
-            offsets = sorted(settling[lot])
-            while (position := lot.uncommitted(now, offsets)) is None and offsets:
-                del offsets[len(offsets) // 2 :]  # the map has no room for all; lower ones make some
-            settling[lot] = offsets
-            if position is not None:
-                positions.append(position)
+        planned = plan(self.lots.values(), [each for each in works if self.awaits(each)], self._loop.time())
         self._balance_all()  # the maps were measured just now
-        fitting = {lot: frozenset(offsets) for lot, offsets in settling.items()}
-        return [item for item in works if item.record.offset in fitting.get(item.lot, ())], positions
+        return planned
 
     def awaits(self, work: Item) -> bool:
         """Tell whether a record is still to be settled here."""
@@ -358,15 +345,7 @@ class Dispatcher:
             self._source.resume(lot.partition)
 
     def _lot(self, partition: Partition, assignment: Assignment, changes: int = 0) -> Lot:
-        now = self._loop.time()
-        return Lot(
-            partition,
-            assignment,
-            concurrency=self._delivery.concurrency,
-            now=now,
-            changes=changes,
-            is_exact=self._delivery.guarantee == "ExactlyOnce",
-        )
+        return Lot(partition, assignment, self._delivery, now=self._loop.time(), changes=changes)
 
     async def _close_quietly(self, lots: Collection[Lot], *, seconds: float | None) -> list[Position]:
         """Give lots up while no transaction is under way; returns what is still to be committed of them.
@@ -374,19 +353,13 @@ class Dispatcher:
         A commit that overtakes the end of a transaction would undo the positions in it. So nothing is
         committed where that end does not come in time: whoever has the partitions next waits for it.
         """
-        try:
+        is_quiet = False
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._sink.quiet():
-                self._close_all(lots)
-        except TimeoutError:
-            self._close_all(lots)
-            return []
-        now = self._loop.time()
-        return [position for lot in lots if (position := lot.uncommitted(now)) is not None]
-
-    def _close_all(self, lots: Iterable[Lot]) -> None:
-        for lot in lots:
-            if not lot.is_closed:  # some were lost, and are back perhaps
-                self._close(lot)
+                is_quiet = True  # and stays so until this coroutine waits again
+        for lot in (each for each in lots if not each.is_closed):  # some were lost, and are back perhaps
+            self._close(lot)
+        return plan(lots, (), self._loop.time())[1] if is_quiet else []
 
     def _begin_again(self, lot: Lot, offset: int) -> Lot:
         """Start over a partition whose offsets went back: its topic was made again, or its log was cut."""
