@@ -87,7 +87,7 @@ class Lot:
     def fetch(self, offset: int) -> bool:
         """Note an offset that was read, rising; False if an earlier owner has settled it."""
         is_new = self.offsets.fetch(offset)
-        if is_new:
+        if is_new and self.suspects.deaths:
             self.suspects.fetch(offset)
         if self.committed is None or not is_new:
             self._changes += 1
@@ -102,9 +102,11 @@ class Lot:
     def settle(self, offset: int) -> None:
         """Note that an offset is settled."""
         self.offsets.settle(offset)
-        self.failed.pop(offset, None)
-        self.suspects.settle(offset)
         self._changes += 1
+        if self.failed:
+            self.failed.pop(offset, None)
+        if self.suspects.deaths:
+            self.suspects.settle(offset)
 
     def fail(self, offset: int, attempts: int) -> int:
         """Note how many attempts at an offset have failed by now; returns which change that is."""
@@ -171,7 +173,9 @@ class Item:
         "fault",
         "is_in_flight",
         "lot",
+        "next_of_key",
         "outgoing",
+        "previous_of_key",
         "ready_since",
         "record",
         "size",
@@ -185,7 +189,7 @@ class Item:
         self.record = record
         self.lot = lot
         self.size = record.size
-        self.attempt = 1 + lot.failed.get(record.offset, 0)
+        self.attempt = 1 + lot.failed.get(record.offset, 0) if lot.failed else 1
         self.fault: Fault | None = None  # of the last attempt
         self.outgoing: tuple[Outgoing, ...] | None = None
         self.undelivered = 0  # times `outgoing` could not be written
@@ -194,6 +198,8 @@ class Item:
         self.task: Task[Verdict] | None = None  # of its attempt; in flight without one, it is being written
         self.started_at = 0.0
         self.ready_since = 0.0
+        self.next_of_key: Item | None = None
+        self.previous_of_key: Item | None = None
         self.timer: TimerHandle | None = None  # while it waits to be tried again
 
     def discount(self) -> None:
@@ -207,78 +213,90 @@ class Backlog:
 
     def __init__(self, *, is_ordered: bool) -> None:
         self._is_ordered = is_ordered
-        self._queues: dict[bytes, deque[Item]] = {}
+        self._last: dict[bytes, Item] = {}  # of each key; the others are linked to it
         self._turns: deque[Lot] = deque()  # lots with something ready, each once
-        self._suspects: set[Item] = set()  # those that are out
-        self._held_back: list[Item] = []  # suspects that wait for another one
+        self._suspects: dict[Lot, set[Item]] = {}  # those that are out
+        self._held_back: dict[Lot, None] = {}  # lots with something ready that wait for suspects to come back
 
     def add(self, item: Item, now: float) -> None:
         """Put a record at the end of its key's queue; it is ready at once if nothing is before it."""
-        item.lot.items[item] = None
-        item.lot.size += item.size
-        key = self._key_of(item)
-        if key is None:
-            self.make_ready(item, now)
-            return
-        queue = self._queues.setdefault(key, deque())
-        queue.append(item)
-        if queue[0] is item:
-            self.make_ready(item, now)
+        lot = item.lot
+        lot.items[item] = None
+        lot.size += item.size
+        key = item.record.key if self._is_ordered else None
+        if key is not None:
+            before = self._last.get(key)
+            self._last[key] = item
+            if before is not None:
+                before.next_of_key = item
+                item.previous_of_key = before
+                return
+        self.make_ready(item, now)
 
     def make_ready(self, item: Item, now: float) -> None:
         """Let the first record of a key be taken, for the first time or again."""
         item.ready_since = now
-        if not item.lot.ready:
-            self._turns.append(item.lot)
-        item.lot.ready.append(item)
+        lot = item.lot
+        if not lot.ready:
+            self._turns.append(lot)
+        lot.ready.append(item)
 
     def take(self) -> Item | None:
         """Return the next ready record, partitions taking turns; None if there is none."""
         while self._turns:
             lot = self._turns.popleft()
+            if not lot.suspects.is_lifted and not self._is_room_for_suspect(lot):
+                self._held_back[lot] = None
+                continue
             item = lot.ready.popleft()
             if lot.ready:
                 self._turns.append(lot)
-            if item.lot.suspects.is_lifted:
-                return item
-            if len(self._suspects) < min(each.lot.suspects.limit for each in (item, *self._suspects)):
-                self._suspects.add(item)
-                return item
-            self._held_back.append(item)
+            if not lot.suspects.is_lifted:
+                self._suspects.setdefault(lot, set()).add(item)
+            return item
         return None
 
-    def give_back(self, item: Item, now: float) -> None:
+    def give_back(self, item: Item) -> None:
         """Note that a record that was taken is not in flight any more."""
-        self._suspects.discard(item)
-        self.release(now)
+        if self._suspects:
+            out = self._suspects.get(item.lot, set())
+            out.discard(item)
+            if not out:
+                self._suspects.pop(item.lot, None)
+            self.release()
 
-    def release(self, now: float) -> None:
+    def release(self) -> None:
         """Look anew at what was held back because of suspects."""
-        held_back, self._held_back = self._held_back, []
-        for each in held_back:
-            self.make_ready(each, now)
+        self._turns.extend(self._held_back)
+        self._held_back.clear()
 
     def remove(self, item: Item, now: float) -> None:
         """Forget a record that is not waiting in `ready`; the next one of its key becomes ready."""
-        del item.lot.items[item]
-        item.lot.size -= item.size
-        key = self._key_of(item)
+        lot = item.lot
+        del lot.items[item]
+        lot.size -= item.size
+        key = item.record.key if self._is_ordered else None
         if key is None:
             return
-        queue = self._queues[key]
-        was_first = queue[0] is item
-        queue.remove(item)
-        if not queue:
-            del self._queues[key]
-        elif was_first:
-            self.make_ready(queue[0], now)
+        before, after = item.previous_of_key, item.next_of_key
+        if before is not None:
+            before.next_of_key = after
+        if after is not None:
+            after.previous_of_key = before
+        elif before is not None:
+            self._last[key] = before
+        else:
+            del self._last[key]
+        if before is None and after is not None:
+            self.make_ready(after, now)
 
     def drop(self, lot: Lot, now: float) -> None:
         """Forget every record of a lot that is not in flight; those keep their key until they end."""
-        if lot.ready:
+        if lot in self._held_back:
+            del self._held_back[lot]
+        elif lot.ready:
             self._turns.remove(lot)
-            lot.ready.clear()
-        self._held_back = [item for item in self._held_back if item.lot is not lot]
+        lot.ready.clear()
         # Newest first: removing the first of a key makes the next one ready, which may have to go as well.
         for item in reversed([item for item in lot.items if not item.is_in_flight]):
             if item.timer is not None:
@@ -289,5 +307,6 @@ class Backlog:
         """When the record that has been ready longest became so."""
         return min((lot.ready[0].ready_since for lot in self._turns), default=None)
 
-    def _key_of(self, item: Item) -> bytes | None:
-        return item.record.key if self._is_ordered else None
+    def _is_room_for_suspect(self, lot: Lot) -> bool:
+        limit = min(each.suspects.limit for each in (lot, *self._suspects))
+        return sum(map(len, self._suspects.values())) < limit

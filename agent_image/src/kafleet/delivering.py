@@ -113,12 +113,14 @@ class Deliveries:
             self._sink.write(item, item.outgoing)
         return bool(item.outgoing)
 
-    def finish(self, item: Item) -> None:
-        """Note that everything a record emitted is acknowledged."""
-        self._metrics.emitted(len(item.outgoing or ()))
-        if item.dead_reason is not None:
-            self._metrics.dead_letter(item.dead_reason)
-            self._logger.warning("dead letter", **item.record.names, reason=item.dead_reason)
+    def finish(self, items: Sequence[Item]) -> None:
+        """Note records of which everything that they emitted is acknowledged."""
+        self._metrics.settled(len(items))
+        self._metrics.emitted(sum(len(item.outgoing or ()) for item in items))
+        for item in items:
+            if item.dead_reason is not None:
+                self._metrics.dead_letter(item.dead_reason)
+                self._logger.warning("dead letter", **item.record.names, reason=item.dead_reason)
 
     def again(self, item: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> float:
         """Keep what could not be written, or bury its record; returns the seconds until the next try."""

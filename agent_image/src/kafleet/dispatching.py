@@ -112,6 +112,7 @@ class Dispatcher:
         """Take records that were read; those of partitions that are gone or going are ignored."""
         touched = set()
         consumed = skipped = 0
+        now = self._loop.time()
         for record in records:
             lot = self.lots.get(record.partition)
             if lot is None or lot.is_leaving or self.is_stopping:
@@ -119,7 +120,7 @@ class Dispatcher:
             if record.offset < lot.offsets.next_offset:
                 lot = self._begin_again(lot, record.offset)
             if lot.fetch(record.offset):
-                self._backlog.add(Item(record, lot), self._loop.time())
+                self._backlog.add(Item(record, lot), now)
                 touched.add(lot)
                 consumed += 1
             else:
@@ -190,14 +191,15 @@ class Dispatcher:
 
     def settled(self, works: Sequence[Item]) -> None:
         """Note records of which everything is acknowledged."""
-        touched = set()
+        works = [item for item in works if item.is_in_flight]
+        self._deliveries.finish(works)
+        now = self._loop.time()
         for item in works:
-            if item.is_in_flight:
-                self._deliveries.finish(item)
-                self._settle(item)
-                touched.add(item.lot)
+            item.lot.settle(item.record.offset)
+            self._land(item)
+            self._backlog.remove(item, now)
         self._pump()
-        for lot in touched:
+        for lot in {item.lot for item in works}:
             self._balance(lot)
 
     def unwritten(self, work: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> None:
@@ -222,7 +224,7 @@ class Dispatcher:
             lot = self.lots.get(position.partition)
             if lot is not None:
                 lot.acknowledge(position)
-        self._backlog.release(self._loop.time())
+        self._backlog.release()
         self._pump()
 
     def _drop(self, partitions: Iterable[Partition]) -> None:
@@ -289,12 +291,6 @@ class Dispatcher:
         if not self._deliveries.start(item):
             self.settled((item,))
 
-    def _settle(self, item: Item) -> None:
-        item.lot.settle(item.record.offset)
-        self._metrics.settled()
-        self._land(item)
-        self._backlog.remove(item, self._loop.time())
-
     def _release(self, item: Item, delay: float) -> None:
         """Let a record wait to be tried again; in a partition that is being given up, forget it."""
         self._land(item)
@@ -309,7 +305,7 @@ class Dispatcher:
         item.is_in_flight = False
         lot.in_flight -= 1
         self.in_flight -= 1
-        self._backlog.give_back(item, self._loop.time())
+        self._backlog.give_back(item)
         if lot.is_leaving and not lot.in_flight and (drained := self._drained.pop(lot, None)) is not None:
             drained.set_result(None)
 

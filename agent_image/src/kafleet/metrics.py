@@ -5,11 +5,20 @@ Everything is registered when a `Metrics` is made, so that the reference can be 
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client import Metric
+
     from kafleet.dispatching import Dispatcher
 
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -26,15 +35,7 @@ class Metrics:
         self._skipped = self._counter(
             "kafleet_skipped_records", "Records read that an earlier owner of their partition had settled"
         )
-        self._attempts = self._counter(
-            "kafleet_attempts", "Attempts ended, by what came of them", "outcome", OUTCOMES
-        )
-        self._seconds = Histogram(
-            "kafleet_attempt_duration_seconds",
-            "Time one attempt took",
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
+        self._attempts = _Attempts(self.registry)
         self._settled = self._counter(
             "kafleet_settled_records", "Records that are done with, dead letters included"
         )
@@ -90,11 +91,10 @@ class Metrics:
         self._skipped.inc(skipped)
 
     def attempted(self, outcome: str, seconds: float) -> None:
-        self._attempts.labels(outcome).inc()
-        self._seconds.observe(seconds)
+        self._attempts.add(outcome, seconds)
 
-    def settled(self) -> None:
-        self._settled.inc()
+    def settled(self, records: int) -> None:
+        self._settled.inc(records)
 
     def emitted(self, records: int) -> None:
         self._emitted.inc(records)
@@ -136,3 +136,34 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)
+
+
+class _Attempts(Collector):
+    """Counts each attempt in plain numbers: the library's own counters cost more than many a handler."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._ended = dict.fromkeys(OUTCOMES, 0)
+        self._in_bucket = [0] * (len(_SECONDS) + 1)
+        self._sum_seconds = 0.0
+        registry.register(self)
+
+    def add(self, outcome: str, seconds: float) -> None:
+        self._ended[outcome] += 1
+        self._in_bucket[bisect_left(_SECONDS, seconds)] += 1
+        self._sum_seconds += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        ended = CounterMetricFamily(
+            "kafleet_attempts", "Attempts ended, by what came of them", labels=["outcome"]
+        )
+        for outcome, count in self._ended.items():
+            ended.add_metric([outcome], count)
+        yield ended
+        bounds = [*map(floatToGoString, _SECONDS), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._in_bucket), strict=True))
+        yield HistogramMetricFamily(
+            "kafleet_attempt_duration_seconds",
+            "Time one attempt took",
+            buckets=buckets,
+            sum_value=self._sum_seconds,
+        )
