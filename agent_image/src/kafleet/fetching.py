@@ -63,10 +63,11 @@ class Fetcher:
     def end(self, partitions: Iterable[Partition]) -> None:
         """Read nothing more of partitions, and drop what was fetched of them."""
         known = self.partitions.intersection(partitions)
+        for partition in known & self._paused:
+            self.resume(partition)  # the client would not read it when it comes back, however it comes
         if known:
             self._consumer.incremental_unassign([TopicPartition(*each) for each in known])
         self.partitions -= known
-        self._paused -= known
 
     def pause(self, partition: Partition) -> None:
         """Fetch nothing more of a partition for a while."""
