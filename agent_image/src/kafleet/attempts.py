@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from contextlib import aclosing
+from contextvars import copy_context
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,7 @@ class Attempts:
 
     async def _run_in_thread(self, handler: Handler, function: Callable[[], None], seconds: float) -> None:
         """Wait for the thread whatever happens: nothing can stop it, so its key and slot stay taken."""
-        call = asyncio.get_running_loop().run_in_executor(self._pool, function)
+        call = asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, function)
         try:
             done, _ = await asyncio.wait({call}, timeout=seconds)
         except asyncio.CancelledError:

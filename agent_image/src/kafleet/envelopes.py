@@ -135,8 +135,10 @@ def dead_letter_headers(record: Record, *, reason: str, fault: Fault, attempts: 
     topic, number = record.partition
     message = _short(fault.message, _MESSAGE_LIMIT)
     traceback = _short(fault.traceback, _TRACE_LIMIT)
+    replaced = {name for name, _ in fault.tracing}
     return (
-        *(record.headers or ()),
+        *(header for header in record.headers or () if header[0] not in replaced),
+        *fault.tracing,
         ("kafka_dlt-original-topic", topic.encode()),
         ("kafka_dlt-original-partition", struct.pack(">i", number)),
         ("kafka_dlt-original-offset", struct.pack(">q", record.offset)),

@@ -30,6 +30,7 @@ from kafleet.reading import Reader
 from kafleet.serving import Server
 from kafleet.statuses import Statuses
 from kafleet.terminations import TerminationLog
+from kafleet.tracing import tracing_of
 from kafleet.transactions import Transactions
 from kafleet.transactors import Transactor
 from kafleet.watchdogs import Watchdog, session_seconds_of
@@ -124,9 +125,10 @@ class Process:
             lane, settings.pod, self._contact, logger=self._logger, joined=self._joined, fail=self._fail
         )
         self._writer = self._sink(metrics)
+        self._tracing = tracing_of(lane, settings.pod, attempts.attempt, self._logger, os.environ)
         self._dispatcher = Dispatcher(
             lane,
-            attempts.attempt,
+            attempts.attempt if self._tracing is None else self._tracing.attempt,
             self._reader,
             self._writer,
             metrics=metrics,
@@ -172,6 +174,8 @@ class Process:
             self._logger.error("agent gives up", reason=self._failure)
             await self._dispatcher.drain(0)
         self._writer.stop()
+        if self._tracing is not None:
+            await self._tracing.close()
         await self._server.stop()
         if self._failure is None:
             self._last_words.note(member=None)  # it has left: nobody needs to remove it

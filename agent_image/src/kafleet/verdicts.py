@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kafleet.records import Outgoing
+    from kafleet.records import Headers, Outgoing
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An error as people and dead letters see it; `kind` is the error's class."""
+    """An error as people and dead letters see it; `kind` is the error's class.
+
+    `tracing` are the headers by which its trace is found, if there is one.
+    """
 
     kind: str
     message: str
     traceback: str = ""
+    tracing: Headers = ()
 
     @classmethod
     def of(cls, error: BaseException) -> Fault:
