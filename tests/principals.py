@@ -68,7 +68,7 @@ def grant(user: str, kind: str, name: str, operation: str) -> AclBinding:
     """Return an ACL; `name` with a trailing * is a prefix."""
     is_prefix = name.endswith("*")
     return AclBinding(
-        ResourceType.BROKER if kind == "cluster" else ResourceType[kind.upper()],
+        ResourceType.BROKER if kind == "cluster" else ResourceType[kind.upper().replace(" ", "_")],
         "kafka-cluster" if kind == "cluster" else name.removesuffix("*"),
         ResourcePatternType.PREFIXED if is_prefix else ResourcePatternType.LITERAL,
         f"User:{user}",

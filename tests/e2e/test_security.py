@@ -56,7 +56,9 @@ def rights(fleet: Fleet) -> list[object]:
     agent = {"the inbox": [fleet.tasks], "what it writes": [fleet.results, fleet.dead_letters]}
     return [
         *rights_of("The operator", "fleet", dict.fromkeys(operator, every)),
-        *rights_of("An agent", "fleet", {**agent, "its lane": [fleet.group]}),
+        *rights_of(
+            "An agent", "fleet", {**agent, "its lane": [fleet.group], "`<group>/*`": [f"{fleet.group}/*"]}
+        ),
     ]
 
 

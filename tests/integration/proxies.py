@@ -49,6 +49,7 @@ class Proxy:
 
     def __init__(self, upstream: str, address: str = "127.0.0.1:0") -> None:
         self.address = address
+        self.held = 0  # requests that are or were delayed
         self.delayed = 0  # requests that were delivered late
         self._upstream = _parsed(upstream)
         self._loop = asyncio.new_event_loop()
@@ -154,6 +155,7 @@ class Proxy:
             connection.client = _client_of(request) or connection.client
             delay = self._delay_of(request, connection.client)
             if delay is not None:
+                self.held += 1
                 await asyncio.sleep(delay.seconds)
             await self._gates[connection.client].wait()
             connection.up.write(size + request)

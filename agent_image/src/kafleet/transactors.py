@@ -55,13 +55,6 @@ _OF_THE_EPOCH = _FENCED | {
     KafkaError.INVALID_TXN_STATE,
 }
 """What is wrong with the transaction, not with the record that is told of it."""
-_HOPELESS = frozenset(
-    {
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.INVALID_TRANSACTION_TIMEOUT,
-    }
-)
 _TRANSPORT = KafkaError._TRANSPORT  # noqa: SLF001
 
 
@@ -95,7 +88,7 @@ class Membership(Protocol):
 
 
 class CannotGoOn(Exception):
-    """No transaction can be made any more; why."""
+    """The transactional id is somebody else's now."""
 
 
 class _GivenUp(Exception):
@@ -107,7 +100,7 @@ class _TookTooLong(_GivenUp):
 
 
 class Transactor:
-    """Makes transactions. Brokers that are away are waited for; CannotGoOn if waiting would not help."""
+    """Makes transactions. Brokers that are away are waited for; CannotGoOn once the id is taken."""
 
     def __init__(
         self, lane: Lane, client_id: str, membership: Membership, *, logger: FilteringBoundLogger
@@ -119,6 +112,7 @@ class Transactor:
         self._logger = logger
         self._seconds = TRANSACTION_SECONDS
         self._producer: Producer | None = None
+        self._complaint: str | None = None  # of the brokers, about a new epoch
         self._failed: dict[int, WriteFailed] = {}
         self._cut: str | None = None  # how a connection was lost since the transaction began
 
@@ -133,6 +127,7 @@ class Transactor:
                 time.sleep(_PAUSE_SECONDS)
             else:
                 self._producer = producer
+                self._complaint = None
                 return
 
     def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
@@ -270,12 +265,13 @@ class Transactor:
             return
 
     def _complain(self, error: KafkaError) -> None:
-        if error.code() in _HOPELESS:
-            raise CannotGoOn(
-                f"cannot use the transactional id {self.transactional_id!r}: {error.str()}; "
-                "give the user WRITE and DESCRIBE on it"
+        if error.str() != self._complaint:
+            self._complaint = error.str()
+            self._logger.error(
+                "cannot begin transactions, trying again",
+                transactional_id=self.transactional_id,
+                error=self._complaint,
             )
-        self._logger.warning("cannot take a new epoch, trying again", error=error.str())
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == _TRANSPORT:

@@ -83,6 +83,7 @@ class SecuredLane(KafkaLane):
             "the inbox": [self.tasks],
             "what it writes": [self.results, self.dead_letters],
             "its lane": [self.name],
+            "`<group>/*`": [f"{self.name}/*"],
         }
 
     def rights(self) -> list[Any]:
@@ -100,8 +101,16 @@ def lane(secured_broker: SecuredBroker, tmp_path: Path) -> Iterator[SecuredLane]
         worker.kill()
 
 
-@pytest.mark.parametrize("way", ["scram", "certificate", "token"])
-def test_an_agent_works_with_exactly_its_rights(lane: SecuredLane, way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "guarantee"),
+    [
+        ("scram", "AtLeastOnce"),
+        ("certificate", "AtLeastOnce"),
+        ("token", "AtLeastOnce"),
+        ("scram", "ExactlyOnce"),
+    ],
+)
+def test_an_agent_works_with_exactly_its_rights(lane: SecuredLane, way: str, guarantee: str) -> None:
     """Every task is answered, a bad one becomes a dead letter, and the end is clean."""
     lane.broker.allow(*lane.rights())
     match way:
@@ -114,7 +123,7 @@ def test_an_agent_works_with_exactly_its_rights(lane: SecuredLane, way: str) -> 
     lane.feed(20)
     lane.feed(1, start=20, failures=-1)
     lane.flush()
-    worker = lane.worker("one")
+    worker = lane.worker("one", guarantee=guarantee)
 
     lane.await_done()
     assert lane.answers() == expected(20)

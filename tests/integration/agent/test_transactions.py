@@ -2,35 +2,151 @@
 
 from __future__ import annotations
 
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from integration.agent.lanes import expected
-from integration.servers import eventually
+import pytest
+from confluent_kafka import KafkaException, Producer
+from integration.agent.lanes import KafkaLane, Worker, expected
+from integration.conftest import folder
+from integration.proxies import END_TXN, Proxy
+from integration.servers import Broker, eventually, free_ports
 
 if TYPE_CHECKING:
-    from integration.agent.lanes import KafkaLane
+    from collections.abc import Iterator
+
+STAGES = {"the first record": 24, "records": 0, "offsets": 25, "positions": 28, "the end": END_TXN}
+"""What a transaction asks of the brokers, in order, with Kafka's keys of the requests."""
+LISTENER = "PROXIED"
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[tuple[Broker, Proxy]]:
+    """Run a broker and a proxy before it."""
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    with folder() as path:
+        broker = Broker(Path(path), {LISTENER: "PLAINTEXT"}, advertised={LISTENER: address})
+        with Proxy(broker.addresses[LISTENER], address) as proxy:
+            try:
+                broker.start()
+                broker.await_ready()
+                yield broker, proxy
+            finally:
+                broker.kill()
+
+
+class ProxiedLane(KafkaLane):
+    """A lane whose agents go through a proxy."""
+
+    def __init__(self, broker: Broker, proxy: Proxy, path: Path) -> None:
+        super().__init__(broker.bootstrap_servers, f"lane-{uuid.uuid4().hex[:8]}", path)
+        self.proxy = proxy
+
+    def exact(self, name: str) -> Worker:
+        """Start an agent process that delivers exactly once."""
+        file = self.lane_file("echo:agent", guarantee="ExactlyOnce")
+        worker = Worker(f"{self.name}-{name}", file | {"bootstrapServers": self.proxy.address}, self.folder)
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+
+@pytest.fixture
+def proxied(proxy: tuple[Broker, Proxy], tmp_path: Path) -> Iterator[ProxiedLane]:
+    lane = ProxiedLane(*proxy, tmp_path)
+    lane.create()
+    try:
+        yield lane
+    finally:
+        for worker in lane.workers:
+            worker.kill()
 
 
 def test_results_and_positions_are_committed_together(lane: KafkaLane) -> None:
-    lane.feed(200)
+    lane.feed(200, keys=200)
     lane.flush()
     worker = lane.worker("a", guarantee="ExactlyOnce")
     lane.await_done()
 
-    assert lane.answers() == expected(200)
+    assert lane.answers() == expected(200, keys=200)
     assert worker.stop() == 0
     eventually(lambda: {each.unclean for each in lane.progress().values()} == {0})
 
 
-def test_a_killed_process_repeats_no_result(lane: KafkaLane) -> None:
-    lane.feed(300, keys=300, seconds=0.02)
+def test_results_are_in_their_keys_order_and_bad_records_are_buried_once(lane: KafkaLane) -> None:
+    lane.feed(50, keys=5)
+    lane.write(b"bad", b'{"number": -1, "failures": 99}')
+    lane.feed(50, keys=5, start=50)
     lane.flush()
-    for number in range(3):
-        worker = lane.worker("a", guarantee="ExactlyOnce", concurrency=4)
-        eventually(lambda number=number: len(lane.read(lane.results)) >= 50 * number + 20)  # type: ignore[misc]
-        worker.kill()
-        lane.workers.remove(worker)
-    lane.worker("a", guarantee="ExactlyOnce")
+    lane.worker("a", guarantee="ExactlyOnce", maxAttempts=2)
     lane.await_done()
 
-    assert lane.answers() == expected(300, keys=300)
+    assert lane.answers() == expected(100, keys=5)
+    assert [letter.key() for letter in lane.read(lane.dead_letters)] == [b"bad"]
+
+
+def test_a_client_that_sends_the_end_of_a_transaction_again_shows_what_it_aborted(
+    proxied: ProxiedLane,
+) -> None:
+    """What agents are measured against: the first end arrives late, and ends the next transaction."""
+    naive = Producer(
+        {
+            "bootstrap.servers": proxied.proxy.address,
+            "client.id": "naive",
+            "transactional.id": "naive",
+            "socket.timeout.ms": 1_000,
+            "log_level": 0,
+        }
+    )
+    naive.init_transactions(30)
+    proxied.proxy.delay(END_TXN, 2.0, client="naive")
+    delayed = proxied.proxy.delayed
+    naive.begin_transaction()
+    naive.produce(proxied.results, b"first")
+    naive.commit_transaction(30)
+    naive.begin_transaction()
+    naive.produce(proxied.results, b"aborted")
+    naive.flush(30)
+    eventually(lambda: proxied.proxy.delayed > delayed)
+    with pytest.raises(KafkaException, match="invalid state"):
+        naive.abort_transaction(30)
+
+    assert {message.value() for message in proxied.read(proxied.results)} == {b"first", b"aborted"}
+
+
+def test_an_end_that_arrives_late_ends_no_later_transaction(proxied: ProxiedLane) -> None:
+    worker = proxied.exact("a")
+    proxied.feed(50, keys=50)
+    proxied.flush()
+    proxied.await_done()
+    delayed = proxied.proxy.delayed
+    proxied.proxy.delay(END_TXN, 12.0, client=worker.name)  # longer than a transaction is waited for
+    for start in range(50, 500, 50):
+        proxied.feed(50, keys=50, start=start, seconds=0.2)
+    proxied.flush()
+    eventually(lambda: proxied.proxy.delayed > delayed)
+    proxied.await_done()
+
+    assert worker.events("transaction failed, taking a new epoch")
+    assert proxied.answers() == expected(500, keys=50)
+
+
+def test_a_process_killed_at_any_stage_of_a_transaction_repeats_no_result(proxied: ProxiedLane) -> None:
+    """What it had sent reaches the broker when its successor, of the same name, works already."""
+    keys = 20
+    proxied.exact("a")
+    for round_, (stage, api_key) in enumerate(STAGES.items()):
+        held = proxied.proxy.held
+        worker = proxied.workers[-1]
+        proxied.proxy.delay(api_key, 2.0, client=worker.name)
+        proxied.feed(keys, keys=keys, start=round_ * keys)
+        proxied.flush()
+        eventually(lambda held=held: proxied.proxy.held > held)  # type: ignore[misc]
+        worker.kill()
+        print("killed while it sent", stage)
+        proxied.exact("a")
+        proxied.await_done()
+
+    assert proxied.answers() == expected(len(STAGES) * keys, keys=keys)

@@ -37,9 +37,13 @@ class Backoff(Block):
 class DeliverySpec(Block):
     """How each record is treated."""
 
-    guarantee: Literal["AtLeastOnce"] = Field(
+    guarantee: Literal["AtLeastOnce", "ExactlyOnce"] = Field(
         default="AtLeastOnce",
-        description="AtLeastOnce: no record is lost, and after a failure some are worked on again",
+        description=(
+            "AtLeastOnce: no record is lost, and after a failure some are worked on again. ExactlyOnce: "
+            "and who reads what is committed sees the outputs of each record once; they come in "
+            "transactions, up to 100ms later. What a handler does elsewhere may be done again in both"
+        ),
     )
     ordering: Literal["Key", "None"] = Field(
         default="Key", description="Key: records of one key are worked on one after the other; None: no order"

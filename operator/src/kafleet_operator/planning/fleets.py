@@ -75,7 +75,7 @@ class Agent:
 class Delivery:
     """How a lane treats each record. Durations in seconds."""
 
-    guarantee: Literal["AtLeastOnce"] = "AtLeastOnce"
+    guarantee: Literal["AtLeastOnce", "ExactlyOnce"] = "AtLeastOnce"
     ordering: Literal["Key", "None"] = "Key"
     concurrency: int = 64
     task_timeout_seconds: float = 60.0

@@ -99,7 +99,7 @@ VALID: dict[str, Spec] = {
         results={"topic": "b", "config": {"cleanup.policy": "compact, delete"}},
         deadLetters={"topic": "c", "partitions": 1, "config": {"retention.ms": "-1"}},
         delivery={
-            "guarantee": "AtLeastOnce",
+            "guarantee": "ExactlyOnce",
             "ordering": "None",
             "concurrency": 1,
             "taskTimeout": "60s",

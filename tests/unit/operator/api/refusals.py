@@ -44,7 +44,7 @@ TOPICS_AND_DELIVERY: dict[str, Refused] = {
         "spec.delivery.maxAttempts: input should",
     ),
     "an unknown guarantee": Refused(
-        spec(delivery={"guarantee": "ExactlyOnce"}),
+        spec(delivery={"guarantee": "AtMostOnce"}),
         "Unsupported value",
         "spec.delivery.guarantee: input should be",
     ),
