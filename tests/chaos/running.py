@@ -30,7 +30,7 @@ _LONGEST_WAIT_SECONDS: Final = 15.0  # for the share of the work that a fault co
 _AHEAD: Final = 0.2  # of all records, written before they are needed
 _BROKER_SECONDS: Final = 15.0  # from a broker's first answer until all clients are back
 _RESET_SECONDS: Final = 5.0  # until all clients have connected again
-_SETTLE_SECONDS: Final = 150.0
+_SETTLE_SECONDS: Final = 400.0  # suspects of a killer run one at a time, each after a commit
 
 
 class ChaosBroker(Broker):

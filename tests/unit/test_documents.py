@@ -54,6 +54,15 @@ def test_mentioned_make_targets_exist() -> None:
     assert sorted(mention for mention in mentioned if mention[1] not in targets) == []
 
 
+def test_tests_that_are_named_exist() -> None:
+    sources = "".join((REPOSITORY / path).read_text() for path in tracked("tests/*.py"))
+    known = set(re.findall(r"^def (test_\w+)", sources, re.MULTILINE))
+    named = {name for path in tracked("*.md") for name in re.findall(r"`(test_\w+)`", prose(path))}
+
+    assert named
+    assert named - known == set()
+
+
 def test_commands_of_kafleet_are_understood() -> None:
     shown = [block.text.split("|")[0].split() for block in commands("kafleet")]
     assert shown
