@@ -1,6 +1,7 @@
 """Chaos: agents killed, frozen, cut off and scaled at random, and an oracle that counts every record.
 
-    make chaos [RECORDS=200000] [SEED=…] [ROUNDS=10] [FAULTS=…] [GUARANTEE=ExactlyOnce]
+    make chaos [RECORDS=200000] [SEED=…] [ROUNDS=10] [FAULTS=…] [SECONDS=0.02]
+        [GUARANTEE=ExactlyOnce] [PEER=defaults|many|acknowledging]
 
 Prints the schedule that the seed gives before it begins. Exit status 1 if anything is not as promised; the
 logs are then kept.
@@ -20,7 +21,7 @@ from benchmarks.candidates import environment
 from chaos.crews import Kind
 from chaos.oracle import Judgement, judge
 from chaos.running import ChaosBroker, Run
-from chaos.schedules import Schedule
+from chaos.schedules import MEAN_SECONDS, Schedule
 from integration.conftest import folder
 from integration.servers import PROJECT
 
@@ -31,7 +32,7 @@ def main() -> int:
     kind = peer(arguments.peer) if arguments.peer else Kind(arguments.guarantee)
     failed = []
     for seed in range(first, first + arguments.rounds):
-        schedule = Schedule.drawn(seed, arguments.records, arguments.faults)
+        schedule = Schedule.drawn(seed, arguments.records, arguments.faults, mean_seconds=arguments.seconds)
         if not holds(schedule, kind):
             failed.append(seed)
     print(f"{arguments.rounds - len(failed)} of {arguments.rounds} rounds passed", *failed)
@@ -44,6 +45,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--faults", type=int)
+    parser.add_argument("--seconds", type=float, default=MEAN_SECONDS, help="how long a task takes")
     parser.add_argument("--guarantee", choices=["AtLeastOnce", "ExactlyOnce"], default="AtLeastOnce")
     parser.add_argument("--peer", choices=["defaults", "many", "acknowledging"], help="FastStream, so set")
     return parser.parse_args()

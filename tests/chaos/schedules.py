@@ -20,9 +20,9 @@ HEARTBEAT_SECONDS: Final = 1.5
 TASK_TIMEOUT_SECONDS: Final = 5.0
 MAX_ATTEMPTS: Final = 4
 MOST_WORKERS: Final = 8
+MEAN_SECONDS: Final = 0.02
 _ALWAYS: Final = 1_000_000
-_MEAN_SECONDS: Final = 0.02
-_LONGEST_SECONDS: Final = 0.25
+_MOST_MEANS: Final = 12
 _RECORDS_PER_FAULT: Final = 5_000
 _FEWEST_FAULTS: Final = 13
 _MOST_FAULTS: Final = 120
@@ -102,10 +102,16 @@ class Schedule:
     records: int
     workers: int
     faults: tuple[Fault, ...]
+    mean_seconds: float
 
     @classmethod
-    def drawn(cls, seed: int, records: int, faults: int | None = None) -> Schedule:
-        """Draw a schedule; each kind of fault comes once before any comes often."""
+    def drawn(
+        cls, seed: int, records: int, faults: int | None = None, *, mean_seconds: float = MEAN_SECONDS
+    ) -> Schedule:
+        """Draw a schedule; each kind of fault comes once before any comes often.
+
+        Most tasks take `mean_seconds` on the average.
+        """
         dice = random.Random(f"{seed}/faults")  # noqa: S311 - a test's dice
         count = faults
         if count is None:
@@ -118,7 +124,7 @@ class Schedule:
             _fault(dice, what, (number + dice.uniform(0.1, 0.9)) / count * 0.9)
             for number, what in enumerate(kinds[:count])
         )
-        return cls(seed, records, dice.randint(2, 4), drawn)
+        return cls(seed, records, dice.randint(2, 4), drawn, mean_seconds)
 
     def tasks(self, *, is_merciful: bool = False) -> Iterator[Task]:
         """Draw the tasks, in the order in which they are written; mercy is one death from each that kills."""
@@ -131,7 +137,8 @@ class Schedule:
             sequence = following.get(key, 0)
             following[key] = sequence + 1
             deaths = killers.get(number, 0)
-            yield _task(dice, key, sequence, min(deaths, 1) if is_merciful else deaths)
+            seconds = min(dice.expovariate(1 / self.mean_seconds), _MOST_MEANS * self.mean_seconds)
+            yield _task(dice, key, sequence, seconds, min(deaths, 1) if is_merciful else deaths)
 
 
 def _fault(dice: random.Random, what: What, share: float) -> Fault:
@@ -165,10 +172,9 @@ def _key(dice: random.Random, keys: int) -> str:
     return f"key-{number}"
 
 
-def _task(dice: random.Random, key: str, sequence: int, deaths: int) -> Task:
+def _task(dice: random.Random, key: str, sequence: int, seconds: float, deaths: int) -> Task:
     """Draw what a task does: most are short, a few fail, are slow, block, or are poison."""
-    task: dict[str, object] = {"key": key, "sequence": sequence}
-    task["seconds"] = round(min(dice.expovariate(1 / _MEAN_SECONDS), _LONGEST_SECONDS), 4)
+    task: dict[str, object] = {"key": key, "sequence": sequence, "seconds": round(seconds, 4)}
     is_poison, is_blocking = deaths == _ALWAYS, False
     draw = dice.random()
     if deaths:
