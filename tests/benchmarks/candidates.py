@@ -102,6 +102,7 @@ def _peer(
             "input": job.input,
             "output": job.output,
             "concurrency": job.concurrency,
+            "guarantee": job.guarantee,
             **(job.config or {}),
         }
         return Process(job.group, [python, PEERS / f"{script}.py", json.dumps(asked)], job.folder)

@@ -9,6 +9,7 @@ from kafleet import Agent, Context
 
 echo = Agent()
 sleeping = Agent()
+stumbling = Agent()
 calling = Agent()
 
 
@@ -19,9 +20,15 @@ async def answer(task: bytes) -> bytes:
 
 @sleeping.task
 async def sleep(task: bytes, ctx: Context) -> bytes:
-    """Take `seconds`, or `slowSeconds` for the record that begins with `slow`."""
-    is_slow = task.startswith(b"slow")
-    await asyncio.sleep(ctx.config["slowSeconds" if is_slow else "seconds"])
+    await asyncio.sleep(ctx.config["seconds"])
+    return task
+
+
+@stumbling.task
+async def stumble(task: bytes, ctx: Context) -> bytes:
+    """Take no time, but for one record."""
+    if task.startswith(ctx.config["slow"].encode()):
+        await asyncio.sleep(ctx.config["seconds"])
     return task
 
 

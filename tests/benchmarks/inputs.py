@@ -34,24 +34,31 @@ HEADERS: Final = [
     ("ce_type", b"task"),
     ("content-type", b"application/octet-stream"),
 ]
+SIZE: Final = 200
 SILENCE_SECONDS: Final = 10.0
 _END: Final = KafkaError._PARTITION_EOF
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A topic of so many records; `keys` of them in each partition, or each record its own key if None."""
+    """A topic of so many records; `keys` keys in each partition, or each record its own if None.
+
+    Values are 200 bytes long, unless records are small: as little as names them, and no headers.
+    """
 
     servers: str
     topic: str
     partitions: int
     records: int
     keys: int | None = None
-    size: int = 200
+    is_small: bool = False
 
     def create(self) -> None:
-        """Make the topic and fill it, each partition with as many records."""
+        """Make the topic."""
         create_topics(AdminClient({"bootstrap.servers": self.servers}), {self.topic: {}}, self.partitions)
+
+    def fill(self) -> None:
+        """Write all records, each partition as many."""
         producer = Producer(
             {"bootstrap.servers": self.servers, "linger.ms": 50, "queue.buffering.max.messages": 500_000}
         )
@@ -62,10 +69,13 @@ class Input:
     def produce(self, producer: Producer, partition: int, number: int) -> None:
         """Write the record that will have that offset in that partition."""
         key = b"%d-%d" % (partition, number if self.keys is None else number % self.keys)
-        value = (b"%02d:%08d:" % (partition, number)).ljust(self.size, b".")
+        value = named(partition, number)
+        headers = None
+        if not self.is_small:
+            value, headers = value.ljust(SIZE, b"."), HEADERS
         while True:
             try:
-                producer.produce(self.topic, value, key, partition=partition, headers=HEADERS)
+                producer.produce(self.topic, value, key, partition=partition, headers=headers)
             except BufferError:
                 producer.poll(0.1)
             else:
@@ -75,6 +85,11 @@ class Input:
     def in_each(self) -> int:
         """How many records a partition holds."""
         return self.records // self.partitions
+
+
+def named(partition: int, number: int) -> bytes:
+    """Return what the value of that record begins with."""
+    return b"%02d:%08d:" % (partition, number)
 
 
 class Output(NamedTuple):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +20,11 @@ from benchmarks.candidates import (
     PYRALLEL,
     QUIX,
 )
-from benchmarks.inputs import Input
-from benchmarks.runs import Plan, WrongOutput
+from benchmarks.inputs import Input, named
+from benchmarks.runs import Plan, WrongOutput, running
+from benchmarks.usages import peak_mib, resident_mib
+from confluent_kafka import Producer
+from integration.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +36,8 @@ Figures = dict[str, Any]
 STUB: Final = HERE / "stub.py"
 _KEYS: Final = 1_000
 _PARTITIONS: Final = 12
+_SLOW_SECONDS: Final = 60.0
+_SLOW_RATE: Final = 500
 _MOST: Final = 70_000.0  # records a second; whoever is faster runs out of them, and is measured until then
 
 
@@ -57,7 +65,16 @@ class Bench:
         return int(rate * (1 + 2 * self.size.warm_up + self.size.seconds))
 
     def fill(self, *, partitions: int, records: int, keys: int | None = None) -> Input:
-        source = Input(self.servers, f"input-{uuid.uuid4().hex[:8]}", partitions, records, keys)
+        """Return a new topic with so many records."""
+        source = self.topic(partitions=partitions, records=records, keys=keys)
+        source.fill()
+        return source
+
+    def topic(
+        self, *, partitions: int, records: int, keys: int | None = None, is_small: bool = False
+    ) -> Input:
+        """Return a new topic without records."""
+        source = Input(self.servers, f"input-{uuid.uuid4().hex[:8]}", partitions, records, keys, is_small)
         source.create()
         return source
 
@@ -70,6 +87,19 @@ def throughput(bench: Bench) -> Iterator[Figures]:
     if bench.size.has_peers:
         candidates += [FASTSTREAM, FASTSTREAM_BATCHES, QUIX]
     yield from _interleaved(bench, [(candidate, candidate.name, plan, {}) for candidate in candidates])
+
+
+def exactlyonce(bench: Bench) -> Iterator[Figures]:
+    """Do the same in transactions of at most 100 ms that hold outputs and offsets."""
+    source = bench.fill(partitions=_PARTITIONS, records=bench.records(_MOST), keys=_KEYS)
+    plan = Plan(source, bench.folder, bench.size.seconds, bench.size.warm_up)
+    candidates = [KAFLEET] + ([QUIX] if bench.size.has_peers else [])
+    wanted = [
+        (candidate, f"{candidate.name}, {name}", plan, {"guarantee": guarantee})
+        for candidate in candidates
+        for name, guarantee in (("at least once", "AtLeastOnce"), ("exactly once", "ExactlyOnce"))
+    ]
+    yield from _interleaved(bench, wanted)
 
 
 def fifty(bench: Bench) -> Iterator[Figures]:
@@ -115,6 +145,107 @@ def inflight(bench: Bench) -> Iterator[Figures]:
             stub.kill()
 
 
+def slow(bench: Bench) -> Iterator[Figures]:
+    """Wait for records of other keys, 500 a second in one partition, with and without one of 60 s among them.
+
+    Two agents at the same time, each with its topic; the latency is from produced to appended. A round is a
+    third of the time.
+    """
+    seconds = min(_SLOW_SECONDS, 10 * bench.size.seconds)
+    count = int((seconds + 4 * bench.size.warm_up) * _SLOW_RATE)
+    names = {f"with a record of {seconds:.0f} s": seconds, "without": 0.0}
+    sources = [bench.topic(partitions=1, records=count) for _ in names]
+    produced: list[list[float]] = [[] for _ in names]
+    with contextlib.ExitStack() as stack:
+        runs = [
+            stack.enter_context(
+                running(
+                    KAFLEET,
+                    source,
+                    bench.folder,
+                    handler="stumbling",
+                    config={"slow": named(0, 1).decode(), "seconds": length},
+                )
+            )
+            for source, length in zip(sources, names.values(), strict=True)
+        ]
+        producer = Producer({"bootstrap.servers": bench.servers, "linger.ms": 0})
+        for source in sources:
+            source.produce(producer, 0, 0)
+        for run in runs:  # both have joined
+            eventually(run.written)
+        began = time.monotonic()
+        for number in range(1, count):
+            time.sleep(max(0.0, began + number / _SLOW_RATE - time.monotonic()))
+            for source, moments in zip(sources, produced, strict=True):
+                moments.append(time.time())
+                source.produce(producer, 0, number)
+            producer.poll(0)
+        producer.flush()
+        for run in runs:
+            eventually(lambda run=run: run.committed() == {0: count}, seconds=seconds + 60)  # type: ignore[misc]
+        load = os.getloadavg()[0]
+        for name, moments, run in zip(names, produced, runs, strict=True):
+            run.end()
+            appended = {int(each.value[3:11]): each.appended for each in run.outputs()}
+            waits = [appended[number] - moment * 1000 for number, moment in enumerate(moments, 1)]
+            kept = waits[int(2 * bench.size.warm_up * _SLOW_RATE) : int(seconds * _SLOW_RATE)]
+            third = len(kept) // 3
+            for number in range(3):
+                part = sorted(kept[number * third : (number + 1) * third])
+                p50, p99 = (part[int(share * len(part))] for share in (0.5, 0.99))
+                yield {"name": name, "round": number, "p50": p50, "p99": p99, "load": load}
+
+
+def lag(bench: Bench) -> Iterator[Figures]:
+    """Memory with nothing waiting, with 100,000 records and with 10 million; calls of 100 ms, 500 at once."""
+    seconds = 3 * bench.size.seconds
+    sizes = {
+        "1,000 records a second, no lag": 0,
+        "100,000 waiting": 100_000,
+        "10 million waiting": 10_000_000,
+    }
+    trickle = int(1000 * (seconds + 60))
+    sources = {}
+    for name, size in sizes.items():
+        source = bench.topic(partitions=_PARTITIONS, records=size or trickle, is_small=True)
+        if size:
+            source.fill()
+        sources[name] = source
+    with contextlib.ExitStack() as stack:
+        runs = {
+            name: stack.enter_context(
+                running(
+                    KAFLEET,
+                    source,
+                    bench.folder,
+                    handler="sleeping",
+                    concurrency=500,
+                    config={"seconds": 0.1},
+                )
+            )
+            for name, source in sources.items()
+        }
+        producer = Producer({"bootstrap.servers": bench.servers})
+        fed, *_ = sources.values()
+        began = time.monotonic()
+        number = 0
+        while time.monotonic() < began + seconds:
+            while number < (time.monotonic() - began) * 1000:
+                fed.produce(producer, number % _PARTITIONS, number // _PARTITIONS)
+                number += 1
+            producer.poll(0.01)
+        producer.flush()
+        for name, run in runs.items():
+            figures = {
+                "peak": peak_mib(run.pid),
+                "resident": resident_mib(run.pid),
+                "load": os.getloadavg()[0],
+            }
+            done = run.end().committed
+            yield {"name": name, "round": 0, "records": done, **figures}
+
+
 def _of_ideal(figures: Figures, rate: float) -> Figures:
     return figures | ({"share": figures["rate"] / rate} if "rate" in figures else {})
 
@@ -134,6 +265,9 @@ def _interleaved(
 
 ROWS: Final[dict[str, Callable[[Bench], Iterator[Figures]]]] = {
     "throughput": throughput,
+    "exactlyonce": exactlyonce,
     "fifty": fifty,
     "inflight": inflight,
+    "slow": slow,
+    "lag": lag,
 }

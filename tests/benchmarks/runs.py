@@ -1,7 +1,8 @@
-"""One run of one candidate over one input: started, watched while it is steady, stopped, and judged."""
+"""Running candidates: started, watched while they are steady, stopped, and judged."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -17,10 +18,11 @@ from confluent_kafka.admin import AdminClient
 from integration.servers import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.candidates import Candidate
-    from benchmarks.inputs import Findings, Input
+    from benchmarks.inputs import Findings, Input, Output
     from integration.servers import Process
 
 STOP_SECONDS: Final = 90.0
@@ -28,6 +30,58 @@ STOP_SECONDS: Final = 90.0
 
 class WrongOutput(Exception):
     """A candidate's output is not what its guarantee says: its figures count for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A candidate's process at work on an input, with an output topic of its own."""
+
+    source: Input
+    job: Job
+    process: Process
+    admin: AdminClient
+
+    @property
+    def pid(self) -> int:
+        self.process.check()
+        return self.process.pid or 0
+
+    def written(self) -> int:
+        """Return how many records it has written, transaction markers included."""
+        self.process.check()
+        return written_to(self.admin, self.job.output, self.source.partitions)
+
+    def committed(self) -> dict[int, int]:
+        return committed_by(self.admin, self.job.group, self.source)
+
+    def outputs(self) -> Iterator[Output]:
+        return read(self.source.servers, self.job.output)
+
+    def end(self) -> Findings:
+        """Stop the process in good order and judge what it wrote; WrongOutput if it is wrong."""
+        self.process.stop(signal.SIGTERM, seconds=STOP_SECONDS)
+        found = judge(self.source, self.outputs(), self.committed())
+        if not found.is_right:
+            raise WrongOutput(f"{self.job.group}: {found.said}; its log: {self.process.log}")
+        return found
+
+
+@contextlib.contextmanager
+def running(candidate: Candidate, source: Input, folder: Path, **options: Any) -> Iterator[Running]:  # noqa: ANN401
+    """Run a candidate with these fields of a Job; on leaving, it is gone, and so are its outputs."""
+    name = f"run-{uuid.uuid4().hex[:8]}"
+    job = Job(source.servers, name, source.topic, f"{name}.out", folder, **options)
+    admin = AdminClient({"bootstrap.servers": source.servers})
+    outputs = {job.output: {"message.timestamp.type": "LogAppendTime"}, f"{job.output}.dead-letters": {}}
+    create_topics(admin, outputs, source.partitions)
+    process = candidate.process(job)
+    process.start()
+    try:
+        yield Running(source, job, process, admin)
+    finally:
+        process.kill()
+        for deleted in admin.delete_topics(list(outputs)).values():
+            deleted.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +99,14 @@ class Plan:
         `rate`: records a second. `cpu`, `main`, `client`: µs of processor time a record, in all, of the main
         thread, of librdkafka's threads. `peak`: MiB. `load`: the kernel's one-minute average.
         """
-        name = f"run-{uuid.uuid4().hex[:8]}"
-        job = Job(self.source.servers, name, self.source.topic, f"{name}.out", self.folder, **options)
-        admin = AdminClient({"bootstrap.servers": self.source.servers})
-        outputs = {job.output: {"message.timestamp.type": "LogAppendTime"}, f"{job.output}.dead-letters": {}}
-        create_topics(admin, outputs, self.source.partitions)
-        process = candidate.process(job)
-        process.start()
-        try:
-            return self._measure(process, job, admin)
-        finally:
-            process.kill()
-            for deleted in admin.delete_topics(list(outputs)).values():
-                deleted.result()
-
-    def _measure(self, process: Process, job: Job, admin: AdminClient) -> dict[str, float]:
-        def written() -> int:
-            process.check()
-            return written_to(admin, job.output, self.source.partitions)
-
-        eventually(written)
-        pid = process.pid or 0
-        with Watch(pid) as watch:
-            deadline = time.monotonic() + self.warm_up + self.seconds
-            while time.monotonic() < deadline and written() < self.source.records:
-                time.sleep(0.1)
-        load, peak = os.getloadavg()[0], peak_mib(pid)
-        process.stop(signal.SIGTERM, seconds=STOP_SECONDS)
-        found = judge(
-            self.source,
-            read(self.source.servers, job.output),
-            committed_by(admin, job.group, self.source),
-        )
-        if not found.is_right:
-            raise WrongOutput(f"{job.group}: {found.said}; its log: {process.log}")
+        with running(candidate, self.source, self.folder, **options) as run:
+            eventually(run.written)
+            with Watch(run.pid) as watch:
+                deadline = time.monotonic() + self.warm_up + self.seconds
+                while time.monotonic() < deadline and run.written() < self.source.records:
+                    time.sleep(0.1)
+            load, peak = os.getloadavg()[0], peak_mib(run.pid)
+            found = run.end()
         begin, end = self._window(found)
         used = watch.between(begin, end)
         done = bisect_left(found.appended, end * 1000) - bisect_left(found.appended, begin * 1000)

@@ -30,7 +30,7 @@ COLUMNS: Final[dict[str, tuple[str, str]]] = {
     "p50": ("P50", "{:,.1f} ms"),
     "p99": ("P99", "{:,.1f} ms"),
     "peak": ("peak memory", "{:,.0f} MiB"),
-    "steady": ("memory", "{:,.0f} MiB"),
+    "resident": ("memory", "{:,.0f} MiB"),
 }
 """Figures of a run: the column's title and how a value is written."""
 
