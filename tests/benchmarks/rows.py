@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -36,8 +37,9 @@ Figures = dict[str, Any]
 STUB: Final = HERE / "stub.py"
 _KEYS: Final = 1_000
 _PARTITIONS: Final = 12
+_PROFILED: Final = 50_000
 _SLOW_SECONDS: Final = 60.0
-_SLOW_RATE: Final = 500
+_SLOW_RATE: Final = 200
 _MOST: Final = 70_000.0  # records a second; whoever is faster runs out of them, and is measured until then
 
 
@@ -102,6 +104,19 @@ def exactlyonce(bench: Bench) -> Iterator[Figures]:
     yield from _interleaved(bench, wanted)
 
 
+def profile(bench: Bench) -> Iterator[Figures]:
+    """Take the cost of a record to the agent's process apart, stage by stage, without a broker."""
+    for number in range(bench.size.rounds):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.per_record", "--records", str(_PROFILED)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        for name, cost in re.findall(r"^(.+?) +([\d.]+)$", done.stdout, re.MULTILINE):
+            yield {"name": name, "round": number, "cpu": float(cost)}
+
+
 def fifty(bench: Bench) -> Iterator[Figures]:
     """1,000 calls in flight, each 50 ms of asyncio.sleep; every record has its own key."""
     seconds, concurrency = 0.05, 1_000
@@ -146,7 +161,7 @@ def inflight(bench: Bench) -> Iterator[Figures]:
 
 
 def slow(bench: Bench) -> Iterator[Figures]:
-    """Wait for records of other keys, 500 a second in one partition, with and without one of 60 s among them.
+    """Wait for records of other keys, 200 a second in one partition, with and without one of 60 s among them.
 
     Two agents at the same time, each with its topic; the latency is from produced to appended. A round is a
     third of the time.
@@ -260,12 +275,16 @@ def _interleaved(
             try:
                 yield figures | plan.run(candidate, **options)
             except (WrongOutput, AssertionError, RuntimeError) as error:  # it failed, the others may not
-                yield figures | {"failure": str(error)}
+                reason, _, log = str(error).partition("\n")
+                if log:
+                    print(log, file=sys.stderr)
+                yield figures | {"failure": reason}
 
 
 ROWS: Final[dict[str, Callable[[Bench], Iterator[Figures]]]] = {
     "throughput": throughput,
     "exactlyonce": exactlyonce,
+    "profile": profile,
     "fifty": fifty,
     "inflight": inflight,
     "slow": slow,

@@ -62,7 +62,7 @@ class Running:
         self.process.stop(signal.SIGTERM, seconds=STOP_SECONDS)
         found = judge(self.source, self.outputs(), self.committed())
         if not found.is_right:
-            raise WrongOutput(f"{self.job.group}: {found.said}; its log: {self.process.log}")
+            raise WrongOutput(found.said)
         return found
 
 

@@ -6,11 +6,13 @@ python -m benchmarks.tables
 from __future__ import annotations
 
 import re
+import subprocess
 from collections import defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import results
+from benchmarks.candidates import HERE, environment
 from integration.servers import PROJECT
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ def circumstances(measured: Mapping[str, Any]) -> str:
 
 
 def write() -> None:
-    """Put every row's table where the page has its marker."""
+    """Put every row's table where the page has its marker, and draw the picture anew."""
     page = PAGE.read_text()
     for row, measured in results.load().items():
         marker = MARKER.format(row)
@@ -78,6 +80,8 @@ def write() -> None:
         between = re.compile(re.escape(marker) + r".*?" + re.escape(MARKER.format("end")), re.DOTALL)
         page = between.sub(lambda _, text=text: text, page)  # type: ignore[misc]
     PAGE.write_text(page)
+    drawn = [environment("drawing"), HERE / "drawing.py", results.FILE, PAGE.with_suffix(".svg")]
+    subprocess.run(drawn, check=True)
 
 
 def _by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
