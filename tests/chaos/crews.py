@@ -76,6 +76,7 @@ class Crew:
     working: list[Hand] = field(default_factory=list)
     leaving: list[Hand] = field(default_factory=list)
     absences: list[Absence] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
     _pending: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     _started: int = 0
 
@@ -224,9 +225,12 @@ class Crew:
             for each in self.absences
         )
         is_young = status == -signal.SIGTERM and told_at - hand.started_at < _YOUNG_SECONDS
-        assert is_disturbed or is_young, f"{hand.process} left with status {status}"
-        self.say(f"  {hand.process} left with status {status}")
+        reasons = [line["reason"] for line in hand.worker.events("agent gives up")]
+        complaint = f"{hand.process} left with status {status}: {reasons[-1:]}"
+        self.say(f"  {complaint}")
         self.note(hand.process, told_at, 0)
+        if not (is_disturbed or is_young) or any("internal error" in reason for reason in reasons):
+            self.complaints.append(complaint)
 
     def _remove_member(self, hand: Hand) -> None:
         """Do what the operator does about a container that has ended."""

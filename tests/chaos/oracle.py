@@ -80,6 +80,8 @@ class Evidence:
     absences: Sequence[Absence] = ()
     commits: Mapping[int, Sequence[float]] = field(default_factory=dict)
     """When the group committed, by partition, ascending."""
+    complaints: Sequence[str] = ()
+    """What whoever made the run saw go wrong, a process that did not leave in good order say."""
 
 
 @dataclass(slots=True)
@@ -113,6 +115,7 @@ class Judgement:
     overlapped: Finding = field(default_factory=Finding)
     needless: Finding = field(default_factory=Finding)
     repeated: Finding = field(default_factory=Finding)
+    complaints: Finding = field(default_factory=Finding)
     reworked: int = 0
     by_expelled: Finding = field(default_factory=Finding)
     """Order that was broken with a process that had been away for longer than its session."""
@@ -127,6 +130,7 @@ class Judgement:
             "overlapping in one key": self.overlapped,
             "repeated although committed before": self.needless,
             "input broken": self.unread,
+            "processes in bad order": self.complaints,
         }
         if is_exactly_once:
             findings["repeated"] = self.repeated
@@ -138,6 +142,8 @@ def judge(evidence: Evidence) -> Judgement:
     judgement = Judgement(
         records=len(evidence.inputs), deaths=sum(absence.is_death for absence in evidence.absences)
     )
+    for complaint in evidence.complaints:
+        judgement.complaints.add(complaint)
     inputs = _inputs(evidence.inputs, judgement)
     _outcomes(evidence, inputs, judgement)
     expelled = _Expelled(evidence.absences)

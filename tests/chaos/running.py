@@ -90,6 +90,7 @@ class Run:
             dead_letters=witness.dead_letters(lane.dead_letters),
             attempts=attempts_in(lane.folder),
             absences=self._crew.absences,
+            complaints=self._crew.complaints,
             commits=witness.commits(lane.name, lane.tasks),
         )
 
@@ -133,6 +134,7 @@ class Run:
 
     def _take_broker_away(self, fault: Fault) -> None:
         began = time.monotonic()
+        self._crew.note(EVERYBODY, began, _BROKER_SECONDS)
         if fault.what == What.BROKER_KILL:
             self._broker.kill()
         else:
@@ -183,10 +185,10 @@ class Run:
 
     def _left(self) -> dict[int, int]:
         """Count what is not committed, by partition; nothing is left when all of it is."""
-        self._lane.flush()
         try:
+            self._lane.flush()
             committed = self._lane.committed()
-        except AssertionError:  # the coordinator is away
+        except AssertionError:  # the broker is away
             committed = {}
         left = {
             number: self._end(self._lane.tasks, number) - committed.get(number, 0)

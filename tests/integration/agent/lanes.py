@@ -175,6 +175,7 @@ class KafkaLane:
             {
                 "bootstrap.servers": bootstrap_servers,
                 "partitioner": "murmur2_random",
+                "enable.idempotence": True,
                 "message.max.bytes": LARGEST_RECORD,
                 "log_level": 0,
             }

@@ -83,6 +83,7 @@ def test_what_is_as_promised_is_not_complained_about() -> None:
             replace(GOOD, attempts=[*GOOD.attempts, attempt(LAST, 9.0, "q")]),
             "repeated although committed before",
         ),
+        (replace(GOOD, complaints=["somebody left with status 1"]), "processes in bad order"),
         (replace(GOOD, inputs=[*GOOD.inputs, GOOD.inputs[0]]), "input broken"),
         (replace(GOOD, inputs=[GOOD.inputs[3], GOOD.inputs[0], *GOOD.inputs[1:3]]), "input broken"),
     ],
