@@ -19,6 +19,7 @@ NO_KEY: Final = ""
 _SHOWN: Final = 10
 _CLOCK_SECONDS: Final = 0.01  # brokers stamp whole milliseconds
 _SNAPSHOT_SECONDS: Final = 1.0  # what is acknowledged may take so long to be seen by a busy process
+_LATE_SECONDS: Final = 2.0  # until who is expelled has stopped working
 _UNKNOWING_COMMITS: Final = 1  # the first commit after a settlement may have been put together before it
 
 
@@ -220,7 +221,7 @@ def _attempts(
 ) -> None:
     deaths = {absence.process: absence.began for absence in evidence.absences if absence.is_death}
     by_key: dict[str, list[Attempt]] = defaultdict(list)
-    excuses = _Excuses(evidence)
+    excuses = _Excuses(evidence, inputs, expelled)
     for attempt in evidence.attempts:
         if attempt.identity.key != NO_KEY:
             by_key[attempt.identity.key].append(attempt)
@@ -231,7 +232,7 @@ def _attempts(
         origin = inputs.get(attempt.identity)
         if origin is None or expelled.has(attempt.process, attempt.started):
             continue
-        if not excuses.has(output, attempt.started, origin.partition):
+        if not excuses.has(output, attempt, origin.partition):
             judgement.needless.add(
                 f"{_named(attempt.identity)} of {output.process or 'nobody'} again by {attempt.process}, "
                 f"{attempt.started - output.appended:.1f} s after its outcome"
@@ -334,27 +335,52 @@ class _Excuses:
     outcome may have been put together before it was acknowledged; the second one knows of it.
     """
 
-    def __init__(self, evidence: Evidence) -> None:
+    def __init__(self, evidence: Evidence, inputs: Mapping[Identity, Input], expelled: _Expelled) -> None:
         self._commits = evidence.commits
+        self._expelled = expelled
         self._absences: dict[str, list[Absence]] = defaultdict(list)
         for absence in evidence.absences:
             self._absences[absence.process].append(absence)
         self._all = list(evidence.absences)
+        self._work: dict[int, list[tuple[float, str]]] = defaultdict(list)
+        for attempt in evidence.attempts:
+            if attempt.identity in inputs:
+                self._work[inputs[attempt.identity].partition].append((attempt.started, attempt.process))
+        for work in self._work.values():
+            work.sort()
 
-    def has(self, output: Output, again: float, partition: int) -> bool:
-        gone = min(self._gone(output, again), default=None)
-        if gone is None:
+    def has(self, output: Output, again: Attempt, partition: int) -> bool:
+        disturbed = min(self._disturbances(output, again), default=None)
+        if disturbed is None:
             return False
+        owned = self._owned_until(output, again, partition)
         commits = self._commits.get(partition, ())
-        later = bisect_left(commits, gone) - bisect_right(commits, output.appended + _SNAPSHOT_SECONDS)
-        return later <= _UNKNOWING_COMMITS
+        known = bisect_right(commits, output.appended + _SNAPSHOT_SECONDS)
+        return bisect_left(commits, max(disturbed, owned)) - known <= _UNKNOWING_COMMITS
 
-    def _gone(self, output: Output, again: float) -> Iterator[float]:
+    def _disturbances(self, output: Output, again: Attempt) -> Iterator[float]:
         """Tell when whoever had the outcome was disturbed between it and the repeat."""
         named = [*self._absences.get(output.process, ()), *self._absences.get("", ())]
         for absence in named if output.process else self._all:
-            if absence.began <= again and absence.ended >= output.appended - _SNAPSHOT_SECONDS:
+            if absence.began <= again.started and absence.ended >= output.appended - _SNAPSHOT_SECONDS:
                 yield absence.began
+
+    def _owned_until(self, output: Output, again: Attempt, partition: int) -> float:
+        """Tell until when the partition was certainly still with whoever had the outcome.
+
+        That is as long as it began work there and nobody else did; less a moment, as who is expelled learns
+        of it late. A process that repeats its own work does not say when it was gone.
+        """
+        until = float("-inf")
+        if output.process == again.process:
+            return until
+        work = self._work[partition]
+        for index in range(bisect_left(work, (output.appended, "")), len(work)):
+            started, process = work[index]
+            if process != output.process or self._expelled.has(process, started):
+                break
+            until = started - _LATE_SECONDS
+        return until
 
 
 def _named(identity: Identity) -> str:

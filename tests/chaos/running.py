@@ -180,33 +180,30 @@ class Run:
             self._written += 1
 
     def _done(self) -> int:
-        """Count answers and dead letters, repeats included."""
-        return sum(self._end(topic, number) for topic in self._outboxes for number in range(PARTITIONS))
+        """Count answers and dead letters, repeats included; what was known last if the broker is away."""
+        for topic in (self._lane.results, self._lane.dead_letters):
+            for number in range(PARTITIONS):
+                partition = TopicPartition(topic, number)
+                try:
+                    self._ends[partition] = self._end(partition)
+                except KafkaException:
+                    return sum(self._ends.values())
+        return sum(self._ends.values())
 
     def _left(self) -> dict[int, int]:
         """Count what is not committed, by partition; nothing is left when all of it is."""
         try:
             self._lane.flush()
             committed = self._lane.committed()
-        except AssertionError:  # the broker is away
-            committed = {}
-        left = {
-            number: self._end(self._lane.tasks, number) - committed.get(number, 0)
-            for number in range(PARTITIONS)
-        }
+            ends = {
+                number: self._end(TopicPartition(self._lane.tasks, number)) for number in range(PARTITIONS)
+            }
+        except (AssertionError, KafkaException):
+            return dict.fromkeys(range(PARTITIONS), -1)  # nobody can say
+        left = {number: end - committed.get(number, 0) for number, end in ends.items()}
         return {number: count for number, count in left.items() if count}
 
-    @property
-    def _outboxes(self) -> tuple[str, str]:
-        return self._lane.results, self._lane.dead_letters
-
-    def _end(self, topic: str, number: int) -> int:
-        """Return the end of a partition, the last one known if the broker is away."""
-        partition = TopicPartition(topic, number)
-        try:
-            _, self._ends[partition] = self._observer.get_watermark_offsets(partition, timeout=_CALL_SECONDS)
-        except KafkaException:
-            self._crew.look()  # it may be what brings the broker back
-        else:
-            self._note_broker()
-        return self._ends.get(partition, 0)
+    def _end(self, partition: TopicPartition) -> int:
+        _, end = self._observer.get_watermark_offsets(partition, timeout=_CALL_SECONDS)
+        self._note_broker()
+        return int(end)

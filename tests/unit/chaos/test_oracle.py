@@ -114,6 +114,29 @@ def test_work_may_be_repeated_that_no_commit_before_the_death_can_have_known(
     assert bool(judgement.needless.count) is is_needless
 
 
+@pytest.mark.parametrize(("worked_until", "is_needless"), [(15.0, False), (22.0, True)])
+def test_a_disturbance_excuses_nothing_that_was_committed_before_the_partition_went(
+    worked_until: float, *, is_needless: bool
+) -> None:
+    """The brokers were away from 14 on, and yet whoever had the partition worked on and committed."""
+    away = Absence("", 14.0, 30.0, is_death=False, is_expelled=False)
+    more = Identity("c", 0)
+    evidence = replace(
+        GOOD,
+        inputs=[*GOOD.inputs, Input(more, 0, is_poison=False)],
+        answers=[*GOOD.answers, Output(more, worked_until + 0.5, "p")],
+        attempts=[
+            *GOOD.attempts,
+            Attempt(more, "p", worked_until, worked_until + 0.4, is_answered=True),
+            attempt(LAST, 9.0, "q"),
+        ],
+        absences=[away],
+        commits={0: [16.0, 17.0]},
+    )
+
+    assert bool(judge(evidence).needless.count) is is_needless
+
+
 def test_a_death_of_somebody_else_excuses_nothing() -> None:
     again = [*GOOD.attempts, attempt(LAST, 9.0, "q")]
 
