@@ -254,7 +254,7 @@ class Dispatcher:
     def _try(self, item: Item) -> None:
         """Make one attempt, in a task of its own."""
         suspects = item.lot.suspects
-        is_alone = suspects.limit == 1 and not suspects.is_lifted
+        is_alone = not suspects.is_lifted and suspects.limit == 1
         item.started_at = self._loop.time()
         attempt = self._attempt_alone(item) if is_alone else self._attempt(item.record, item.attempt)
         task = item.task = self._loop.create_task(attempt)

@@ -39,14 +39,12 @@ class Emissions:
 
     def outgoing(self, record: Record, envelope: Envelope, emitted: Sequence[object]) -> tuple[Outgoing, ...]:
         """Return the records to write; None and results of None are nothing. Raises what has no JSON."""
-        wanted = [
-            emission
-            for emission in emitted
-            if emission is not None and not (isinstance(emission, Result) and emission.value is None)
-        ]
-        return tuple(
-            self._outgoing(record, envelope, emission, position) for position, emission in enumerate(wanted)
-        )
+        outgoing: list[Outgoing] = []
+        for emission in emitted:
+            if emission is None or (isinstance(emission, Result) and emission.value is None):
+                continue
+            outgoing.append(self._outgoing(record, envelope, emission, len(outgoing)))
+        return tuple(outgoing)
 
     def _outgoing(self, record: Record, envelope: Envelope, emission: object, position: int) -> Outgoing:
         identity = emitted_id(self._group, envelope.id, position)

@@ -83,7 +83,7 @@ def _raw_decoder(kind: object, annotation: object) -> Callable[[bytes], object]:
 
 
 def _json_decoder(annotation: object) -> Callable[[bytes], object]:
-    return _refusing(_adapter(annotation).validate_json)
+    return _refusing(_adapter(annotation).validator.validate_json)
 
 
 def _adapter(annotation: Any) -> TypeAdapter[object]:  # noqa: ANN401 - any type at all

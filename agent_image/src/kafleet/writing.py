@@ -1,10 +1,13 @@
-"""Writing records: settled is what all in-sync replicas have acknowledged."""
+"""Writing records: settled is what all in-sync replicas have acknowledged.
+
+The client is served on the event loop, every few milliseconds. A thread of its own would need the
+interpreter's lock for each acknowledgement, and wait for it whenever the event loop is busy.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Generic
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from kafleet.ports import Settlements
     from kafleet.records import Outgoing
 
-_POLL_SECONDS = 0.1
+_BUSY_SECONDS = 0.002  # until the client is served again while acknowledgements come in
+_IDLE_SECONDS = 0.1  # at most
 _REFUSALS = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -55,15 +59,15 @@ class Writer(Generic[Work]):
     def __init__(self, lane: Lane, client_id: str, *, fail: Callable[[str], None]) -> None:
         self._fail = fail
         self._loop = asyncio.get_running_loop()
-        self._answered: list[_Write[Work]] = []  # of one poll; touched by the thread only
-        self._is_stopping = False
+        self._answered: list[_Write[Work]] = []  # since the client was served
+        self._seconds = _IDLE_SECONDS
+        self._timer: asyncio.TimerHandle | None = None
         self._producer = Producer(producer_settings(lane, client_id), logger=logging.getLogger("librdkafka"))
-        self._thread = threading.Thread(target=self._run, name="kafka-writer", daemon=True)
 
     def start(self, settlements: Settlements[Work]) -> None:
         """Begin; what comes of writes is told to `settlements`."""
         self._settlements = settlements
-        self._thread.start()
+        self._serve()
 
     def write(self, work: Work, outgoing: Sequence[Outgoing]) -> None:
         """Write all that one record led to."""
@@ -78,34 +82,38 @@ class Writer(Generic[Work]):
                     on_delivery=partial(self._on_delivery, write, each),
                 )
             except BufferError:
-                self._loop.call_soon(self._refuse, write, each, WriteFailed("the producer's queue is full"))
+                self._refuse(write, each, WriteFailed("the producer's queue is full"))
             except KafkaException as error:
-                self._loop.call_soon(self._refuse, write, each, failure_of(error.args[0], each.topic))
+                self._refuse(write, each, failure_of(error.args[0], each.topic))
+        if self._seconds > _BUSY_SECONDS:
+            self._serve_in(_BUSY_SECONDS)
 
     def quiet(self) -> AbstractAsyncContextManager[None]:
         """Return at once: there are no transactions."""
         return nullcontext()
 
     def stop(self) -> None:
-        """End the thread. What is not acknowledged by now was nobody's to wait for."""
-        self._is_stopping = True
+        """Serve no more. What is not acknowledged by now was nobody's to wait for."""
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _run(self) -> None:
-        while not self._is_stopping:
-            try:
-                self._producer.poll(_POLL_SECONDS)
-            except KafkaException as error:  # the client raises what is fatal, and does not call back
-                self._tell(self._fail, f"the producer cannot go on: {error.args[0].str()}")
-                return
-            if self._answered:
-                answered, self._answered = self._answered, []
-                self._tell(self._take, answered)
+    def _serve_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._seconds = seconds
+        self._timer = self._loop.call_later(seconds, self._serve)
 
-    def _tell(self, function: Callable[..., None], argument: object) -> None:
+    def _serve(self) -> None:
+        """Let the client call back, and pass on what it said."""
         try:
-            self._loop.call_soon_threadsafe(function, argument)
-        except RuntimeError:  # the loop is closed: the process is ending without us
-            self._is_stopping = True
+            self._producer.poll(0)
+        except KafkaException as error:  # the client raises what is fatal, and does not call back
+            self._fail(f"the producer cannot go on: {error.args[0].str()}")
+            return
+        answered, self._answered = self._answered, []
+        self._serve_in(_BUSY_SECONDS if answered else min(self._seconds * 1.5, _IDLE_SECONDS))
+        if answered:
+            self._take(answered)
 
     def _on_delivery(
         self, write: _Write[Work], outgoing: Outgoing, error: KafkaError | None, _message: Message
@@ -115,11 +123,11 @@ class Writer(Generic[Work]):
         self._answered.append(write)
 
     def _refuse(self, write: _Write[Work], outgoing: Outgoing, failure: WriteFailed) -> None:
+        """Note what the client did not even take; told like everything else when it is served."""
         write.failures.append((outgoing, failure))
-        self._take([write])
+        self._answered.append(write)
 
     def _take(self, answered: list[_Write[Work]]) -> None:
-        """Count answers on the event loop: some come from there, the others from the thread."""
         settled = []
         for write in answered:
             write.left -= 1
