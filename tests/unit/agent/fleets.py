@@ -74,9 +74,10 @@ class Fleet:
     calls: list[tuple[str, float]] = field(default_factory=list)  # record name and when its handler started
     numbers: list[tuple[str, int]] = field(default_factory=list)  # record name and number of the attempt
     counts: Counter[str] = field(default_factory=Counter)  # handlers ended, by record name
-    running: Counter[bytes] = field(default_factory=Counter)  # handlers by key, now
+    running: Counter[tuple[Partition, bytes]] = field(default_factory=Counter)  # handlers, now
     most_running: int = 0
     is_ordered: bool = True
+    violation: AssertionError | None = None  # the first promise that was broken
     killed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def fill(self, partition: Partition, keys: Iterable[bytes | None]) -> None:
@@ -101,9 +102,11 @@ class Fleet:
         plan = self.plans.get(name, Plan())
         self.calls.append((name, loop.time()))
         self.numbers.append((name, number))
-        assert record.offset not in self.log.remembered[record.partition], f"{name} was settled and committed"
-        self._check_order(record)
-        key = record.key or name.encode()
+        try:
+            self._check(record)
+        except AssertionError as error:  # the engine would survive it
+            self.violation = self.violation or error
+        key = record.partition, record.key or name.encode()
         self.running[key] += 1
         self.most_running = max(self.most_running, sum(self.running.values()))
         try:
@@ -119,16 +122,20 @@ class Fleet:
             await asyncio.Event().wait()  # whoever watches ends the member now
         return plan.verdict(record, self.counts[name])
 
-    def _check_order(self, record: Record) -> None:
+    def _check(self, record: Record) -> None:
+        name = record.name
+        assert record.offset not in self.log.remembered[record.partition], f"{name} was settled and committed"
         if record.key is None or not self.is_ordered:
             return
-        assert not self.running[record.key], f"{record.name} runs beside another record of its key"
+        assert not self.running[record.partition, record.key], f"{name} runs beside another record of its key"
         settled = self.log.settled[record.partition]
         for before in self.log.records[record.partition][: record.offset]:
-            assert before.key != record.key or before.offset in settled, f"{record.name} before {before.name}"
+            assert before.key != record.key or before.offset in settled, f"{name} before {before.name}"
 
     @property
     def is_done(self) -> bool:
+        if self.violation is not None:
+            raise self.violation
         return all(self.log.committed[each] == len(records) for each, records in self.log.records.items())
 
 

@@ -1,0 +1,450 @@
+"""Whatever happens, in whatever order: the engine under a rule-based machine that decides everything.
+
+The machine ends handlers, acknowledges writes, answers commits, moves partitions and kills members. What must
+hold it knows from its own books, which the engine never sees. `HISTORIES` in the environment multiplies how
+many histories are tried; a history that ever failed is kept below as a test with a name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from unit.agent.fleets import FAULT, SILENT, settled_name
+from unit.agent.memory import CheckedLog
+from unit.agent.samples import lane
+
+from kafleet.commitmetadata import progress_from
+from kafleet.dispatching import Dispatcher
+from kafleet.metrics import Metrics
+from kafleet.ports import RecordRefused, WriteFailed
+from kafleet.records import Outgoing, Partition, Record
+from kafleet.testing.clocks import VirtualLoop
+from kafleet.testing.memory import MemorySource
+from kafleet.verdicts import Failed, Finished, Postponed, Refused, Saturated, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine, Sequence
+
+    from kafleet.backlogs import Item
+    from kafleet.ports import Position
+
+PARTITIONS = [Partition("tasks", 0), Partition("tasks", 1)]
+KEYS = [b"a", b"b", None]
+CONCURRENCY = 3
+MAX_ATTEMPTS = 3
+THOROUGHNESS = int(os.environ.get("HISTORIES", "1"))
+_STEPS_OF_A_CHANGE = 8  # turns of the loop until everything that a change leads to has happened
+
+
+@dataclass(eq=False)
+class Call:
+    """A handler that runs: its future's result is what it will come to."""
+
+    record: Record
+    number: int
+    ending: asyncio.Future[Verdict]
+
+    def __repr__(self) -> str:
+        return f"<attempt {self.number} at {self.record.name}>"
+
+
+@dataclass(eq=False)
+class Write:
+    """What one record emitted; the brokers have it, and nobody has heard of it yet."""
+
+    work: Item
+    outgoing: Sequence[Outgoing]
+
+    def __repr__(self) -> str:
+        return f"<write of {self.work.record.name}>"
+
+
+@dataclass(eq=False)
+class Asked:
+    """A commit that was asked for and not answered."""
+
+    positions: Sequence[Position]
+    answer: asyncio.Future[Collection[Partition]]
+
+
+class Source(MemorySource):
+    """Commits when it is told to."""
+
+    def __init__(self, log: CheckedLog) -> None:
+        super().__init__(log)
+        self.asked: list[Asked] = []
+
+    async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
+        asked = Asked(positions, asyncio.get_running_loop().create_future())
+        self.asked.append(asked)
+        return await asked.answer
+
+
+class Sink:
+    """Keeps what is written until it is told to answer."""
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+
+    def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
+        self.writes.append(Write(work, outgoing))
+
+
+@dataclass(eq=False)
+class Member:
+    """One replica, with all that it waits for."""
+
+    books: Histories
+    source: Source
+    sink: Sink = field(default_factory=Sink)
+    calls: list[Call] = field(default_factory=list)
+    leaving: dict[Partition, asyncio.Task[list[Position]]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<member of {sorted(self.source.positions)}>"
+
+    def start(self) -> None:
+        self.dispatcher = Dispatcher(
+            lane(
+                concurrency=CONCURRENCY,
+                maxAttempts=MAX_ATTEMPTS,
+                ordering="Key" if self.books.is_ordered else "None",
+            ),
+            self.attempt,
+            self.source,
+            self.sink,
+            metrics=Metrics(),
+            logger=SILENT,
+            randomness=random.Random(7),  # noqa: S311 - a test's dice
+        )
+        self.committing = asyncio.get_running_loop().create_task(self.dispatcher.commits.regularly())
+
+    async def attempt(self, record: Record, number: int) -> Verdict:
+        call = Call(record, number, asyncio.get_running_loop().create_future())
+        self.books.begins(self, call)
+        self.calls.append(call)
+        try:
+            return await call.ending
+        finally:
+            self.calls.remove(call)
+
+
+class Histories(RuleBasedStateMachine):
+    """Two partitions, two members, and everything that can happen to them."""
+
+    @initialize(is_ordered=st.booleans())
+    def begin(self, *, is_ordered: bool) -> None:
+        self.is_ordered = is_ordered
+        self.loop = VirtualLoop()
+        self.runner = asyncio.Runner(loop_factory=lambda: self.loop)
+        self.runner.run(asyncio.sleep(0))
+        self.log = CheckedLog()
+        self.failed: Counter[str] = Counter()  # attempts that were made known to have failed, by record
+        self.refused: set[str] = set()
+        self.unclean = 0  # times that a partition was not given up in good order
+        self.violation: AssertionError | None = None
+        self.members = [self.member(), self.member()]
+        self.owners: dict[Partition, Member] = {}
+        for partition, member in zip(PARTITIONS, self.members, strict=True):
+            self.log.records[partition] = []
+            self.give(partition, member)
+
+    # What is driven
+
+    def change(self, what: Coroutine[Any, Any, None] | None = None) -> None:
+        """Let something happen, and everything that it leads to at once."""
+
+        async def changed() -> None:
+            if what is not None:
+                await what
+            for _ in range(_STEPS_OF_A_CHANGE):
+                await asyncio.sleep(0)
+
+        self.runner.run(changed())
+        if self.violation is not None:
+            raise self.violation
+        self.finish_leaving()
+
+    def member(self) -> Member:
+        member = Member(self, Source(self.log))
+
+        async def start() -> None:
+            member.start()
+
+        self.runner.run(start())
+        return member
+
+    def give(self, partition: Partition, member: Member) -> None:
+        self.owners[partition] = member
+        member.source.assign(member.dispatcher, [partition])
+        self.change()
+
+    def finish_leaving(self) -> None:
+        """Let partitions go that are drained: the last commit, then they are nobody's."""
+        for member in self.members:
+            for partition, leaving in list(member.leaving.items()):
+                if leaving.done():
+                    del member.leaving[partition]
+                    member.source.commit_now(leaving.result())
+                    member.source.release([partition])
+                    if self.owners.get(partition) is member:
+                        del self.owners[partition]
+
+    def begins(self, member: Member, call: Call) -> None:
+        """Check what must hold whenever a handler is called; the engine would survive an error raised here."""
+        try:
+            self.check(member, call)
+        except AssertionError as error:
+            self.violation = self.violation or error
+
+    def check(self, member: Member, call: Call) -> None:
+        record, name = call.record, call.record.name
+        assert self.owners.get(record.partition) is member, f"{name} is not this member's"
+        assert record.offset not in self.log.remembered[record.partition], f"{name} was settled and committed"
+        assert len(member.calls) < CONCURRENCY, "more in flight than allowed"
+        assert call.number <= MAX_ATTEMPTS, f"attempt {call.number} at {name}"
+        assert call.number <= self.failed[name] + 1 + self.unclean, f"attempt {call.number} at {name}"
+        committed = self.log.committed[record.partition], self.log.metadata.get(record.partition)
+        known = progress_from(*committed).failed.get(record.offset, 0)
+        assert call.number >= known, f"{name}: {known} failed attempts were committed"
+        if record.key is None or not self.is_ordered:
+            return
+        settled = self.log.settled[record.partition]
+        for before in self.log.records[record.partition][: record.offset]:
+            assert before.key != record.key or before.offset in settled, f"{name} before {before.name}"
+        beside = [
+            other.record.name
+            for each in self.members
+            for other in each.calls
+            if (other.record.partition, other.record.key) == (record.partition, record.key)
+        ]
+        assert not beside, f"{name} beside {beside}"
+
+    # What can happen
+
+    @rule(partition=st.sampled_from(PARTITIONS), keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=6))
+    def arrive(self, partition: Partition, keys: list[bytes | None]) -> None:
+        records = self.log.records[partition]
+        records.extend(Record(partition, len(records), key, b"{}") for key in keys)
+        for member in self.members:
+            member.source.feed(member.dispatcher)
+        self.change()
+
+    @precondition(lambda self: any(member.calls for member in self.members))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["finish", "finish", "nothing", "fail", "refuse", "postpone", "throttle", "crash"]),
+    )
+    def end_call(self, data: st.DataObject, how: str) -> None:
+        call = data.draw(st.sampled_from([call for member in self.members for call in member.calls]))
+        record = call.record
+        match how:
+            case "finish":
+                out = (Outgoing("results", record.key, record.name.encode(), ()),)
+                call.ending.set_result(Finished(out * data.draw(st.integers(1, 2))))
+            case "nothing":
+                self.log.settled[record.partition].add(record.offset)
+                call.ending.set_result(Finished())
+            case "fail":
+                self.failed[record.name] += 1
+                call.ending.set_result(Failed(FAULT))
+            case "refuse":
+                self.refused.add(record.name)
+                call.ending.set_result(Refused("Rejected", FAULT, was_called=True))
+            case "postpone":
+                call.ending.set_result(Postponed(2.0))
+            case "throttle":
+                call.ending.set_result(Saturated(3.0))
+            case "crash":
+                call.ending.set_exception(ValueError("a mistake of ours"))
+        self.change()
+
+    @precondition(lambda self: any(member.sink.writes for member in self.members))
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        """Tell a member of some of its writes at once; also of such that it has given up meanwhile."""
+        member = data.draw(st.sampled_from([each for each in self.members if each.sink.writes]))
+        chosen = data.draw(st.lists(st.sampled_from(member.sink.writes), min_size=1, unique=True))
+        for write in chosen:
+            self.write_is_done(member, write)
+        member.dispatcher.settled([write.work for write in chosen])
+        self.change()
+
+    @precondition(lambda self: any(member.sink.writes for member in self.members))
+    @rule(data=st.data(), error=st.sampled_from([WriteFailed("away"), RecordRefused("too large")]))
+    def fail_write(self, data: st.DataObject, error: WriteFailed) -> None:
+        member = data.draw(st.sampled_from([each for each in self.members if each.sink.writes]))
+        write = data.draw(st.sampled_from(member.sink.writes))
+        failed = write.outgoing[: data.draw(st.integers(1, len(write.outgoing)))]
+        member.sink.writes.remove(write)
+        if isinstance(error, RecordRefused):
+            self.refused.add(write.work.record.name)
+        member.dispatcher.unwritten(write.work, [(each, error) for each in failed])
+        self.change()
+
+    def write_is_done(self, member: Member, write: Write) -> None:
+        member.sink.writes.remove(write)
+        self.log.written += write.outgoing
+        record = write.work.record
+        self.log.settled[record.partition].add(record.offset)
+
+    @precondition(lambda self: any(member.source.asked for member in self.members))
+    @rule(data=st.data(), reaches=st.booleans(), is_heard_of=st.booleans())
+    def answer_commit(self, data: st.DataObject, *, reaches: bool, is_heard_of: bool) -> None:
+        """Let a commit be kept or not; its member hears of it, or only that it has no answer."""
+        member = data.draw(st.sampled_from([each for each in self.members if each.source.asked]))
+        asked = member.source.asked.pop(0)
+        kept = member.source.commit_now(asked.positions) if reaches else set()
+        if not asked.answer.done():  # whoever asked may have been cancelled since
+            asked.answer.set_result(kept if is_heard_of else ())
+        self.change()
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 3.0, 12.0]))
+    def wait(self, seconds: float) -> None:
+        self.change(asyncio.sleep(seconds))
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data())
+    def revoke(self, data: st.DataObject) -> None:
+        """Begin to drain a partition: it goes when that is done."""
+        partition = data.draw(st.sampled_from(sorted(self.owners)))
+        member = self.owners[partition]
+        if partition in member.leaving:
+            return
+        member.leaving[partition] = self.loop.create_task(member.dispatcher.revoke([partition]))
+        self.change()
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        """Give a partition away without asking its owner, also while it is drained."""
+        partition = data.draw(st.sampled_from(sorted(self.owners)))
+        member = self.owners.pop(partition)
+        self.unclean += 1
+        member.source.release([partition])
+        member.dispatcher.lose([partition])
+        self.change()
+
+    @precondition(lambda self: len(self.owners) < len(PARTITIONS))
+    @rule(data=st.data())
+    def assign(self, data: st.DataObject) -> None:
+        partition = data.draw(st.sampled_from([each for each in PARTITIONS if each not in self.owners]))
+        member = data.draw(st.sampled_from(self.members))
+        if partition in member.leaving:
+            return
+        self.give(partition, member)
+        member.source.feed(member.dispatcher)
+        self.change()
+
+    @rule(data=st.data())
+    def kill(self, data: st.DataObject) -> None:
+        """Kill a member: nothing of it is heard any more; another one is there in its place."""
+        number = data.draw(st.integers(0, len(self.members) - 1))
+        dead = self.members[number]
+        self.unclean += 1
+        for partition in [each for each, owner in self.owners.items() if owner is dead]:
+            del self.owners[partition]
+        dead.source.release(dead.source.positions)
+        dead.committing.cancel()
+        dead.dispatcher.cancel()
+        dead.leaving.clear()
+        self.members[number] = self.member()
+        self.change()
+
+    @rule(data=st.data())
+    def suspend_or_resume(self, data: st.DataObject) -> None:
+        """The coordinator is silent, or is back."""
+        dispatcher = data.draw(st.sampled_from(self.members)).dispatcher
+        if dispatcher.is_suspended:
+            dispatcher.resume()
+        else:
+            dispatcher.suspend()
+        self.change()
+
+    @invariant()
+    def nothing_is_worked_on_by_those_who_do_not_own_it(self) -> None:
+        for member in getattr(self, "members", ()):
+            for call in member.calls:
+                assert self.owners.get(call.record.partition) is member
+
+    def teardown(self) -> None:
+        """In the end all is settled and committed, and nothing is a dead letter without a reason."""
+        if not hasattr(self, "members"):
+            return
+        try:
+            self.finish()
+        finally:
+            for member in self.members:
+                member.committing.cancel()
+                member.dispatcher.cancel()
+            self.runner.close()
+
+    def finish(self) -> None:
+        for member in self.members:
+            if member.dispatcher.is_suspended:
+                member.dispatcher.resume()
+        for _ in range(400):
+            self.go_on()
+            if all(self.log.committed[each] == len(self.log.records[each]) for each in PARTITIONS):
+                break
+        else:
+            raise AssertionError(f"not done: {self.what_is_left()}")
+        buried = {settled_name(each) for each in self.log.written if each.topic == "dead-letters"}
+        for name in buried - self.refused:
+            assert self.failed[name] + self.unclean >= MAX_ATTEMPTS, f"{name} is a dead letter for nothing"
+
+    def what_is_left(self) -> list[str]:
+        return [
+            f"{item.record.name} of {item.record.key!r}: attempt {item.attempt}, in flight {item.is_in_flight},"
+            f" timer {item.timer}, outgoing {item.outgoing}, lot {lot.in_flight}/{lot.suspects.limit}"
+            for member in self.members
+            for lot in member.dispatcher.lots.values()
+            for item in lot.items
+        ] + [f"{each}: {self.log.committed[each]} of {len(self.log.records[each])}" for each in PARTITIONS] + [
+         f"{m} {m.dispatcher.in_flight} {m.sink.writes} {m.calls} {m.leaving} {m.dispatcher.throttled_seconds} {m.source.paused} {m.dispatcher.is_suspended}" for m in self.members]
+
+    def go_on(self) -> None:
+        """Let everything end well that is under way, and some time pass."""
+        for partition in PARTITIONS:
+            if partition not in self.owners:
+                free = next((each for each in self.members if partition not in each.leaving), None)
+                if free is not None:
+                    self.give(partition, free)
+        for member in self.members:
+            member.source.feed(member.dispatcher)
+            for call in list(member.calls):
+                if not call.ending.done():
+                    out = (Outgoing("results", call.record.key, call.record.name.encode(), ()),)
+                    call.ending.set_result(Finished(out))
+            self.change()
+            writes = list(member.sink.writes)
+            for write in writes:
+                self.write_is_done(member, write)
+            member.dispatcher.settled([write.work for write in writes])
+            while member.source.asked:
+                asked = member.source.asked.pop(0)
+                kept = member.source.commit_now(asked.positions)
+                if not asked.answer.done():
+                    asked.answer.set_result(kept)
+        self.change(asyncio.sleep(0.5))
+
+
+test_histories = Histories.TestCase
+test_histories.settings = settings(
+    max_examples=60 * THOROUGHNESS, stateful_step_count=50, deadline=None,
+    phases=[Phase.explicit, Phase.generate]
+)
