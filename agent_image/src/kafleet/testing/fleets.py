@@ -124,7 +124,7 @@ class TestFleet:
     def __exit__(self, *_: object) -> None:
         self._loop.gives_up_at = time.monotonic() + _CLOSING_SECONDS
         with suppress(Stuck):
-            self._in_thread(self._runner.close)
+            self._in_thread(self._close)
         self._pool.shutdown(wait=False)
         if self._thread is not None:
             self._thread.shutdown()
@@ -257,6 +257,12 @@ class TestFleet:
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._loop.gives_up_at = time.monotonic() + _PATIENCE_SECONDS
         self._in_thread(partial(self._runner.run, coroutine))
+
+    def _close(self) -> None:
+        try:
+            self._runner.run(self._group.end())  # before the loop cancels what the workers would start again
+        finally:
+            self._runner.close()
 
     def _now(self, change: Callable[[], None]) -> None:
         async def changed() -> None:

@@ -128,6 +128,13 @@ class Group:
         change()
         self.scale(size)
 
+    async def end(self) -> None:
+        """Stop everything."""
+        for chore in self._chores:
+            chore.cancel()
+        for worker in self.workers.values():
+            worker.crash()
+
     def _ensure(self, number: int) -> None:
         if number < self._size and number not in self.workers:
             self.workers[number] = self._start()
