@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from kafleet.verdicts import Failed, Finished, Postponed, Refused, Saturated, Ve
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from kafleet.backlogs import Item
     from kafleet.ports import Position
@@ -97,6 +99,9 @@ class Sink:
 
     def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
         self.writes.append(Write(work, outgoing))
+
+    def quiet(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
 
 @dataclass(eq=False)
