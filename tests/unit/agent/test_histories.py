@@ -9,139 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections import Counter
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from unit.agent.fleets import FAULT, SILENT, settled_name
+from unit.agent.fleets import FAULT, settled_name
 from unit.agent.memory import CheckedLog
-from unit.agent.samples import lane
+from unit.agent.steered import CONCURRENCY, MAX_ATTEMPTS, Asked, Call, Member, Source, Write
 
 from kafleet.commitmetadata import progress_from
-from kafleet.dispatching import Dispatcher
-from kafleet.metrics import Metrics
 from kafleet.ports import RecordRefused, WriteFailed
 from kafleet.records import Outgoing, Partition, Record
 from kafleet.testing.clocks import VirtualLoop
-from kafleet.testing.memory import MemorySource
-from kafleet.verdicts import Failed, Finished, Postponed, Refused, Saturated, Verdict
+from kafleet.verdicts import Failed, Finished, Postponed, Refused, Saturated
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Coroutine
 
-    from kafleet.backlogs import Item
-    from kafleet.ports import Position
 
 PARTITIONS = [Partition("tasks", 0), Partition("tasks", 1)]
 KEYS = [b"a", b"b", None]
-CONCURRENCY = 3
-MAX_ATTEMPTS = 3
 THOROUGHNESS = int(os.environ.get("HISTORIES", "1"))
 _STEPS_OF_A_CHANGE = 8  # turns of the loop until everything that a change leads to has happened
-
-
-@dataclass(eq=False)
-class Call:
-    """A handler that runs: its future's result is what it will come to."""
-
-    record: Record
-    number: int
-    ending: asyncio.Future[Verdict]
-
-    def __repr__(self) -> str:
-        return f"<attempt {self.number} at {self.record.name}>"
-
-
-@dataclass(eq=False)
-class Write:
-    """What one record emitted; the brokers have it, and nobody has heard of it yet."""
-
-    work: Item
-    outgoing: Sequence[Outgoing]
-
-    def __repr__(self) -> str:
-        return f"<write of {self.work.record.name}>"
-
-
-@dataclass(eq=False)
-class Asked:
-    """A commit that was asked for and not answered; `kept` is what the brokers took, None before that."""
-
-    positions: Sequence[Position]
-    answer: asyncio.Future[Collection[Partition]]
-    kept: set[Partition] | None = None
-
-
-class Source(MemorySource):
-    """Commits when it is told to."""
-
-    def __init__(self, log: CheckedLog) -> None:
-        super().__init__(log)
-        self.asked: list[Asked] = []
-
-    async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
-        asked = Asked(positions, asyncio.get_running_loop().create_future())
-        self.asked.append(asked)
-        return await asked.answer
-
-
-class Sink:
-    """Keeps what is written until it is told to answer."""
-
-    def __init__(self) -> None:
-        self.writes: list[Write] = []
-
-    def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
-        self.writes.append(Write(work, outgoing))
-
-    def quiet(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext()
-
-
-@dataclass(eq=False)
-class Member:
-    """One replica, with all that it waits for."""
-
-    books: Histories
-    source: Source
-    sink: Sink = field(default_factory=Sink)
-    calls: list[Call] = field(default_factory=list)
-    leaving: dict[Partition, asyncio.Task[list[Position]]] = field(default_factory=dict)
-    inherited: dict[Partition, dict[int, int]] = field(default_factory=dict)  # failed attempts, by offset
-
-    def __repr__(self) -> str:
-        return f"<member of {sorted(self.source.positions)}>"
-
-    def start(self) -> None:
-        self.dispatcher = Dispatcher(
-            lane(
-                concurrency=CONCURRENCY,
-                maxAttempts=MAX_ATTEMPTS,
-                ordering="Key" if self.books.is_ordered else "None",
-            ),
-            self.attempt,
-            self.source,
-            self.sink,
-            metrics=Metrics(),
-            logger=SILENT,
-            randomness=random.Random(7),  # noqa: S311 - a test's dice
-        )
-        self.committing = asyncio.get_running_loop().create_task(self.dispatcher.commits.regularly())
-
-    async def attempt(self, record: Record, number: int) -> Verdict:
-        call = Call(record, number, asyncio.get_running_loop().create_future())
-        self.books.begins(self, call)
-        self.calls.append(call)
-        try:
-            return await call.ending
-        finally:
-            self.calls.remove(call)
 
 
 class Histories(RuleBasedStateMachine):
@@ -181,7 +72,7 @@ class Histories(RuleBasedStateMachine):
         self.finish_leaving()
 
     def member(self) -> Member:
-        member = Member(self, Source(self.log))
+        member = Member(self.begins, Source(self.log), self.is_ordered)
 
         async def start() -> None:
             member.start()
