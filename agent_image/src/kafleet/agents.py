@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
     from datetime import datetime
 
+    from kafleet.records import Headers
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -42,7 +44,7 @@ class Context:
 
     `type` is the record's ce_type, None if it has none. `attempt` counts from 1. `deadline` is when the whole
     task must be done, None if nobody said. `lanes` are the names that `send` accepts, None in a test: any.
-    `emitted` lists what was sent so far.
+    `headers` are the record's own. `emitted` lists what was sent so far.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Context:
         correlation_id: str = "",
         config: Mapping[str, Any] | None = None,
         lanes: frozenset[str] | None = None,
+        headers: Mapping[str, bytes | None] | Headers | None = None,
     ) -> None:
         self.id = id
         self.key = key
@@ -66,6 +69,12 @@ class Context:
         self.config: Mapping[str, Any] = {} if config is None else config
         self.lanes = lanes
         self.emitted: list[Any] = []
+        self._headers = headers
+
+    @cached_property
+    def headers(self) -> dict[str, bytes | None]:
+        """The record's headers; of several with one name the last."""
+        return dict(self._headers or ())
 
     @cached_property
     def log(self) -> Any:  # noqa: ANN401 - structlog's loggers are of no fixed type

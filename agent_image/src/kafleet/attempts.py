@@ -168,6 +168,7 @@ class Attempts:
             correlation_id=envelope.correlation_id,
             config=self._config,
             lanes=self._lanes,
+            headers=record.headers,
         )
         context.bind = lambda: self._logger.bind(**_names(record, envelope, number))
         return context

@@ -110,6 +110,9 @@ class Writer(Generic[Work]):
         except KafkaException as error:  # the client raises what is fatal, and does not call back
             self._fail(f"the producer cannot go on: {error.args[0].str()}")
             return
+        except Exception as error:  # noqa: BLE001 - whatever it was, to fall silent would be worse
+            self._fail(f"the producer cannot be served: {error!r}")
+            return
         answered, self._answered = self._answered, []
         self._serve_in(_BUSY_SECONDS if answered else min(self._seconds * 1.5, _IDLE_SECONDS))
         if answered:

@@ -48,3 +48,8 @@ def test_the_decorator_works_with_and_without_parentheses() -> None:
         return Result(1)
 
     assert [task.function for task in mixed.tasks] == [rest]
+
+
+def test_a_test_may_give_headers_and_there_are_none_without() -> None:
+    assert Context(id="1", headers={"tenant": b"a"}).headers == {"tenant": b"a"}
+    assert Context(id="1").headers == {}

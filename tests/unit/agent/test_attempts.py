@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -313,6 +314,15 @@ def test_a_blocking_handler_sends_without_await_and_may_yield() -> None:
         ("billing.tasks", b"b", "from text"),
         ("results", b"B", "result"),
     ]
+
+
+def test_a_handler_sees_the_headers_and_of_several_with_one_name_the_last() -> None:
+    async def tell(_task: dict[str, Any], ctx: Context) -> list[str]:
+        return [f"{name}={(value or b'').decode()}" for name, value in ctx.headers.items()]
+
+    headers = (("tenant", b"a"), ("ce_id", b"1"), ("tenant", b"b"), ("empty", None))
+    [(_, _, value, _)] = finished(attempt(tell, record(headers=headers)))
+    assert json.loads(value or b"") == ["tenant=b", "ce_id=1", "empty="]
 
 
 def test_a_decorator_that_forgets_to_await_fails_in_words() -> None:

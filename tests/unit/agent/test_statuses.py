@@ -25,7 +25,7 @@ CONTRACT = Path(__file__).resolve().parents[3] / "agent_image" / "contract"
 SCHEMA = Draft202012Validator(
     json.loads((CONTRACT / "status.schema.json").read_text()), format_checker=FormatChecker()
 )
-P0 = Partition("tasks", 0)
+P0, P1 = Partition("tasks", 0), Partition("tasks", 1)
 
 
 def statuses_of(member: Member, contact: Contact) -> Statuses:
@@ -122,6 +122,32 @@ def test_long_calls_throttling_and_full_slots_are_not_ill() -> None:
         return ills
 
     assert run(story()) == []
+
+
+def test_a_drain_and_brokers_that_are_away_for_an_hour_are_not_ill() -> None:
+    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=4_000, is_stubborn=True)})
+    fleet.fill(P0, [b"a"] * 10)
+    fleet.fill(P1, [None] * 10)
+
+    async def story() -> tuple[list[str], list[str], int]:
+        member = fleet.add(
+            writes_seconds=7_200, concurrency=4, drainTimeoutSeconds=10
+        )  # no write is acknowledged
+        member.assign(P0)
+        member.assign(P1)
+        await until(1)
+        leaving = asyncio.ensure_future(member.revoke(P0))
+        await until(3_600)
+        statuses = statuses_of(member, Contact(error="refused"))
+        found = statuses.ills(), statuses.lacks(), member.dispatcher.in_flight
+        leaving.cancel()
+        member.crash()
+        return found
+
+    ills, lacks, in_flight = run(story())
+    assert in_flight
+    assert ills == []
+    assert lacks[0] == "no broker is reachable: refused"
 
 
 def test_a_silent_kafka_thread_is_ill() -> None:
