@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from kafleet.lanes import Lane, parse_lane
 from kafleet.records import Headers, Partition, Record
 
 TASKS = Partition("tasks", 0)
+THOROUGHNESS = int(os.environ.get("HISTORIES", "1"))
+"""How many times as many histories are tried where they are drawn or enumerated."""
 DELIVERY: dict[str, Any] = {
     "guarantee": "AtLeastOnce",
     "ordering": "Key",

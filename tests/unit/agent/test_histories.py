@@ -8,7 +8,6 @@ many histories are tried; a history that ever failed is kept below as a test wit
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from unit.agent.fleets import FAULT, settled_name
 from unit.agent.memory import CheckedLog
+from unit.agent.samples import THOROUGHNESS
 from unit.agent.steered import CONCURRENCY, MAX_ATTEMPTS, Asked, Call, Member, Source, Write
 
 from kafleet.commitmetadata import progress_from
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 PARTITIONS = [Partition("tasks", 0), Partition("tasks", 1)]
 KEYS = [b"a", b"b", None]
-THOROUGHNESS = int(os.environ.get("HISTORIES", "1"))
 _STEPS_OF_A_CHANGE = 8  # turns of the loop until everything that a change leads to has happened
 
 
