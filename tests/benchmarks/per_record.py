@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
-import gc
 import json
 import logging
 import pstats
@@ -39,6 +38,7 @@ from kafleet.offsetmaps import OffsetMap
 from kafleet.payloads import encoded
 from kafleet.ports import Assignment
 from kafleet.records import Outgoing, Partition, Record
+from kafleet.running import _spare_the_collector
 from kafleet.verdicts import Finished, Verdict
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def values(  # noqa: C901 - a list of small functions
 
     def read() -> None:
         for message in messages:
-            _record(message)
+            _record(message, PARTITIONS[message.partition()])
 
     def parse() -> None:
         for record in records:
@@ -245,10 +245,9 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="show where the engine's time goes instead")
     options = parser.parse_args()
     messages = [message_of(number, options.records) for number in range(options.records)]
-    records = [_record(message) for message in messages]
+    records = [_record(message, PARTITIONS[message.partition()]) for message in messages]
     made = values(messages, records) | engine(records)
-    gc.collect()
-    gc.freeze()
+    _spare_the_collector()
     if options.profile:
         with cProfile.Profile() as profile:
             made["engine"]()

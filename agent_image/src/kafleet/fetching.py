@@ -88,10 +88,13 @@ class Fetcher:
         if first is None:
             return Batch((), {})
         records, ends = [], {}
+        partition = Partition("", -1)
         for message in (first, *self._consumer.consume(_BATCH_RECORDS - 1, 0)):
             error = message.error()
             if error is None:
-                records.append(_record(message))
+                if message.partition() != partition.number or message.topic() != partition.topic:
+                    partition = Partition(message.topic(), message.partition())
+                records.append(_record(message, partition))
             elif error.code() == _END_REACHED:
                 ends[Partition(message.topic(), message.partition())] = message.offset()
             else:
@@ -103,13 +106,13 @@ class Fetcher:
         self._consumer.close()
 
 
-def _record(message: Message) -> Record:
+def _record(message: Message, partition: Partition) -> Record:
     try:
         headers = tuple(message.headers() or ())
     except (SystemError, UnicodeDecodeError):  # a header's name that is not UTF-8 (the binding raises either)
         headers = None
     return Record(
-        Partition(message.topic(), message.partition()),
+        partition,
         message.offset(),
         message.key(),
         message.value(),

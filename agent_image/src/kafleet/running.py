@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from kafleet.loading import Handlers
 
 _TERMINATION_LOG = "/dev/termination-log"
+_COLLECTED_OBJECTS = 50_000
 _CANNOT_GO_ON = 1
 _CANNOT_START = 2
 
@@ -160,6 +162,7 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._interrupt)
+        _spare_the_collector()
         self._writer.start(self._dispatcher)
         self._reader.start(self._dispatcher)
         self._begin("committing", self._dispatcher.commits.regularly())
@@ -218,3 +221,14 @@ class Process:
         self._logger.info("group joined", member_id=member_id)
         self._last_words.note(member=member_id)
         self._begin("watching the coordinator", self._watchdog.run())
+
+
+def _spare_the_collector() -> None:
+    """Leave what is loaded by now out of garbage collections, and make them rarer.
+
+    Records in flight are many young objects without cycles: looking through them, and through every module
+    each time, took a third of the processor time of each record.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_OBJECTS)
