@@ -49,6 +49,6 @@ class Message:
 def test_a_message_becomes_a_record(
     headers: list[tuple[str, bytes | None]] | Exception | None, expected: Headers | None
 ) -> None:
-    record = _record(Message(headers))
+    record = _record(Message(headers), Partition("tasks", 3))
 
     assert record == Record(Partition("tasks", 3), 7, b"k", None, expected, 1_700_000_000_000)
