@@ -1,6 +1,6 @@
 """Measure Kafleet's agent and its peers on a real broker, keep the figures, and renew the page's tables.
 
-make benchmark [ROW=throughput] [ROUNDS=3] [SECONDS=6]
+make benchmark [ROW=throughput] [ROUNDS=3] [SECONDS=4]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make benchmark")
     parser.add_argument("--row", choices=[*ROWS, GROUPS], help=f"only this one; all but {GROUPS} if left out")
     parser.add_argument("--rounds", type=int, default=3, help="how often each candidate runs")
-    parser.add_argument("--seconds", type=float, default=6.0, help="how long a run is measured")
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long a run is measured")
     parser.add_argument("--dry", action="store_true", help="print the figures, keep nothing")
     given = parser.parse_args()
     if given.row == GROUPS:
@@ -33,8 +33,6 @@ def main() -> None:
         return
     for row in [given.row] if given.row else ROWS:
         measure(row, Size(given.rounds, given.seconds), is_kept=not given.dry)
-    if not given.dry:
-        tables.write()
 
 
 def measure(row: str, size: Size, *, is_kept: bool) -> None:
@@ -54,6 +52,7 @@ def measure(row: str, size: Size, *, is_kept: bool) -> None:
             broker.kill()
     if is_kept:
         results.store(row, ROWS[row].__doc__ or row, runs)
+        tables.write()
     print(f"=== {row}: {time.monotonic() - began:.0f} s", flush=True)
 
 
