@@ -137,7 +137,8 @@ class Schedule:
             sequence = following.get(key, 0)
             following[key] = sequence + 1
             deaths = killers.get(number, 0)
-            seconds = min(dice.expovariate(1 / self.mean_seconds), _MOST_MEANS * self.mean_seconds)
+            longest = min(_MOST_MEANS * self.mean_seconds, TASK_TIMEOUT_SECONDS / 2)
+            seconds = min(dice.expovariate(1 / self.mean_seconds), longest)
             yield _task(dice, key, sequence, seconds, min(deaths, 1) if is_merciful else deaths)
 
 
