@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from kafleet.records import Partition, Record
 
@@ -60,6 +60,15 @@ class Fetcher:
         )
         self._paused: set[Partition] = set()
         self.partitions: set[Partition] = set()
+
+    def learn(self, topics: Iterable[str], seconds: float) -> None:
+        """Learn now where topics lead; else a first partition is begun up to a second late. Best effort."""
+        for topic in topics:
+            try:
+                self._consumer.list_topics(topic, timeout=seconds)
+            except KafkaException as error:
+                self._report(error.args[0])
+                return
 
     def begin(self, starts: Sequence[TopicPartition]) -> None:
         """Read partitions, each from its offset."""

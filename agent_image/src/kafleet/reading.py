@@ -20,6 +20,7 @@ from kafleet.connections import librdkafka_settings
 from kafleet.fetching import Fetcher
 from kafleet.memberships import Membership
 from kafleet.ports import Assignment
+from kafleet.predecessors import await_departure, client_ids_of
 from kafleet.records import Partition
 from kafleet.takeovers import checked, taken_over
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.05
 _BATCHES_AHEAD = 2
+_LEARN_SECONDS = 2.0
 _COMMIT_SECONDS = 90.0
 _REVOKE_GRACE_SECONDS = 10.0
 _STOP_SECONDS = 15.0
@@ -78,6 +80,7 @@ class Reader:
         fail: Callable[[str], None],
     ) -> None:
         self._lane = lane
+        self._client_id = client_id
         self._contact = contact
         self._logger = logger
         self._fail = fail
@@ -161,7 +164,10 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            self._member.join([source.topic for source in self._lane.inputs])
+            topics = [source.topic for source in self._lane.inputs]
+            self._fetcher.learn(topics, _LEARN_SECONDS)
+            await_departure(self._client_id, client_ids_of(self._lane), logger=self._logger)
+            self._member.join(topics)
             while not self._is_stopping:
                 self._contact.polled_at = time.monotonic()
                 self._member.poll()

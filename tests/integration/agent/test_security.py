@@ -128,6 +128,7 @@ def test_an_agent_works_with_exactly_its_rights(lane: SecuredLane, way: str, gua
     lane.await_done()
     assert lane.answers() == expected(20)
     assert len(lane.read(lane.dead_letters)) == 1
+    assert worker.events("cannot see the group's members, joining") == []
     assert worker.stop() == 0
 
 
