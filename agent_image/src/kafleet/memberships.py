@@ -84,6 +84,11 @@ class Membership:
             logger=logging.getLogger("librdkafka"),
         )
 
+    @property
+    def awaits_answers(self) -> bool:
+        """Tell whether a commit is under way."""
+        return bool(self._commits)
+
     def join(self, topics: Sequence[str]) -> None:
         """Become a member; `poll` goes on with it."""
         self.consumer.subscribe(

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from kafleet.ports import Position
     from kafleet.records import Record
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02  # the longest that a command waits
+_ANSWER_SECONDS = 0.002
 _BATCHES_AHEAD = 2
 _LEARN_SECONDS = 2.0
 _COMMIT_SECONDS = 90.0
@@ -94,6 +95,7 @@ class Reader:
         self._chores: set[asyncio.Task[None]] = set()
         self._handed_over = 0  # batches; written by the thread only
         self._taken = 0  # batches; written by the event loop only
+        self._in_use = threading.Lock()  # of the member's client, by a call from another thread
         self._is_stopping = False
         self._is_committed = True
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -154,7 +156,8 @@ class Reader:
     def committed(self, partitions: Sequence[Partition], *, seconds: float) -> list[TopicPartition]:
         """Read what the group has committed; transactions that are not decided are waited for."""
         wanted = [TopicPartition(*partition) for partition in partitions]
-        return checked(self._member.consumer.committed(wanted, timeout=seconds))
+        with self._in_use:
+            return checked(self._member.consumer.committed(wanted, timeout=seconds))
 
     def expelled(self) -> None:
         """Take note that the group does not know this member any more."""
@@ -173,14 +176,19 @@ class Reader:
                 self._member.poll()
                 if self._handed_over - self._taken < _BATCHES_AHEAD:
                     self._serve()
-                    self._hand_over(self._fetcher.read(_POLL_SECONDS))
+                    seconds = _ANSWER_SECONDS if self._member.awaits_answers else _POLL_SECONDS
+                    self._hand_over(self._fetcher.read(seconds))
                 else:
                     self._serve(_POLL_SECONDS)  # the event loop is behind: memory must not grow
                 if self._member.fatal is not None:
                     self._tell(self._fail, self._member.fatal)
                     return
-            self._member.leave()
-            self._fetcher.close()
+            # Closing a client under a call crashes the process; `stop` does not wait for longer.
+            if self._in_use.acquire(timeout=_STOP_SECONDS):
+                self._member.leave()
+                self._fetcher.close()
+            else:
+                self._is_committed = False
         except Exception as error:  # noqa: BLE001 - whatever it was, a silent thread would be worse
             self._tell(self._fail, f"the Kafka thread ended: {error}")
         finally:
@@ -277,15 +285,20 @@ class Reader:
 
     async def _take_over(self, partitions: list[TopicPartition], epoch: int) -> None:
         async with self._rebalancing:
-            starts = await asyncio.to_thread(
-                taken_over,
+            starts = await asyncio.to_thread(self._taken_over, partitions, epoch)
+        if starts:
+            self._commands.put(lambda: self._start_reading(starts, epoch))
+
+    def _taken_over(self, partitions: list[TopicPartition], epoch: int) -> list[TopicPartition] | None:
+        with self._in_use:
+            if self._is_stopping:
+                return None
+            return taken_over(
                 self._member.consumer,
                 partitions,
                 start_from=self._lane.delivery.start_from,
                 wait=lambda error: self._wait_for_brokers(error, epoch),
             )
-        if starts:
-            self._commands.put(lambda: self._start_reading(starts, epoch))
 
     def _wait_for_brokers(self, error: KafkaError, epoch: int) -> bool:
         """Wait for a moment before a takeover goes on; False if nothing is left to be taken over."""
