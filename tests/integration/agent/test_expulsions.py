@@ -1,0 +1,119 @@
+"""Workers that the group has given up, or is about to: alive, cut off, or leaving in the middle of it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from integration.agent.lanes import KafkaLane, Worker, check_order, expected
+from integration.conftest import folder
+from integration.proxies import Proxy
+from integration.servers import Broker, eventually, free_ports
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
+    from kafka.admin import KafkaAdminClient, MemberToRemove
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LISTENER = "PROXIED"
+OFFSET_COMMIT = 8
+LOST = "partitions lost, everything on them is cancelled"
+
+
+class ProxiedLane(KafkaLane):
+    """A lane of which one worker goes through a proxy."""
+
+    def __init__(self, broker: Broker, proxy: Proxy, path: Path) -> None:
+        super().__init__(broker.bootstrap_servers, f"lane-{uuid.uuid4().hex[:8]}", path)
+        self.proxy = proxy
+
+    def behind_the_proxy(self, name: str, **delivery: object) -> Worker:
+        file = self.lane_file("echo:agent", **delivery) | {"bootstrapServers": self.proxy.address}
+        worker = Worker(f"{self.name}-{name}", file, self.folder)
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[ProxiedLane]:
+    """Run a broker, a proxy before it, and make a lane."""
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    with folder() as path:
+        broker = Broker(Path(path), {LISTENER: "PLAINTEXT"}, advertised={LISTENER: address})
+        with Proxy(broker.addresses[LISTENER], address) as proxy:
+            try:
+                broker.start()
+                broker.await_ready()
+                lane = ProxiedLane(broker, proxy, tmp_path)
+                lane.create()
+                yield lane
+            finally:
+                for worker in lane.workers:
+                    worker.kill()
+                broker.kill()
+
+
+def test_a_worker_that_is_removed_alive_stops_everything_and_joins_again(lane: KafkaLane) -> None:
+    """Somebody else took it for dead. What it held is worked on again by whoever is given it."""
+    lane.feed(16, keys=16, seconds=3)
+    lane.flush()
+    worker = lane.worker("a")
+    worker.await_in_flight(16)
+    admin = KafkaAdminClient(bootstrap_servers=lane.bootstrap_servers)
+    admin.remove_group_members(lane.name, [MemberToRemove(member_id=worker.member)])
+    admin.close()
+
+    worker.await_event(LOST)
+    lane.await_done()
+    assert lane.answers() == expected(16, keys=16)
+    assert worker.stop() == 0
+
+
+def test_a_worker_whose_connections_are_half_open_stops_before_another_begins(proxied: ProxiedLane) -> None:
+    """Nothing is reset, nothing answers: only its own clock tells it. Back again, it joins anew."""
+    proxied.configure_group({"consumer.session.timeout.ms": "5000"})
+    proxied.feed(16, keys=16, seconds=10)
+    proxied.flush()
+    cut_off = proxied.behind_the_proxy("a", taskTimeoutSeconds=60)
+    cut_off.await_event("watching the group's coordinator")
+    cut_off.await_in_flight(16)
+    proxied.proxy.silence(cut_off.name)
+    silenced_at = time.monotonic()
+    other = proxied.worker("b", taskTimeoutSeconds=60)
+    cut_off.await_event("the group's coordinator is silent, cancelling all work")
+    stopped_after = time.monotonic() - silenced_at
+    eventually(lambda: cut_off.get("status")[1]["inFlight"] == 0)
+    other.await_event("partitions assigned")
+    begun_after = time.monotonic() - silenced_at
+    proxied.proxy.release(cut_off.name, is_kept=True)
+    cut_off.await_event(LOST)
+    proxied.await_done(90)
+
+    print(f"stopped {stopped_after:.1f} s, the other one began {begun_after:.1f} s after the silence began")
+    assert stopped_after < begun_after
+    assert proxied.answers() == expected(16, keys=16)
+    eventually(lambda: len(proxied.members()) == 2)
+
+
+def test_a_worker_told_to_stop_in_the_middle_of_a_takeover_ends_cleanly(proxied: ProxiedLane) -> None:
+    """The takeover's call ends before its client is closed: closing it under the call would crash."""
+    proxied.feed(5)
+    proxied.flush()
+    proxied.proxy.delay(OFFSET_COMMIT, 8)
+    worker = proxied.behind_the_proxy("a")
+    eventually(lambda: proxied.proxy.held)
+
+    assert worker.stop() == 0
+    assert worker.events("partitions assigned") == []
+    second = proxied.worker("b")
+    proxied.await_done()
+    assert check_order(proxied.answers(), expected(5)) == 0
+    assert second.stop() == 0
