@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
+from bisect import bisect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,10 +53,11 @@ class _Undecodable(Exception):
 
 def metadata_of(committed: int, progress: Progress) -> CommitMetadata:
     """Encode what is known above an offset, cut at its upper end to what fits; nothing is empty text."""
-    settled = _map_of(committed, progress.settled)
+    runs, ends = _runs_of(committed, progress.settled)
+    settled = _shorter(runs)
     fullness = len(settled) / MAP_BYTES
     if fullness > 1:
-        settled = _cut_map(committed, progress.settled)
+        settled = _cut(runs, ends)
     attempts = _attempts_of(committed, progress.failed)
     unclean = _varint(progress.unclean) if progress.unclean else b""
     sections = b"".join(
@@ -109,13 +111,26 @@ def _sections(raw: bytes) -> Iterator[tuple[int, bytes]]:
         last = tag
 
 
-def _map_of(committed: int, settled: Sequence[range]) -> bytes:
-    """Run lengths in the shorter form; longer than the budget where there are too many for any form."""
-    runs = bytearray()
+def _cut(runs: bytes, ends: Sequence[int]) -> bytes:
+    """Find as many of the lower ranges as fit into the budget."""
+    certain = bisect(ends, MAP_BYTES - len(_PLAIN))
+    fitting = bisect(ends, MAP_BYTES, lo=certain, key=lambda end: len(_shorter(runs[:end])))
+    return _shorter(runs[: ends[fitting - 1]]) if fitting else b""
+
+
+def _runs_of(committed: int, settled: Sequence[range]) -> tuple[bytes, list[int]]:
+    """Encode ranges as run lengths; also where each range ends in them."""
+    runs, ends = bytearray(), []
     end = committed
     for each in settled:
         runs += _varint(each.start - end) + _varint(each.stop - each.start)
+        ends.append(len(runs))
         end = each.stop
+    return bytes(runs), ends
+
+
+def _shorter(runs: bytes) -> bytes:
+    """Put run lengths into the shorter form; longer than the budget where there are too many for any."""
     if not runs:
         return b""
     plain = _PLAIN + runs
@@ -125,19 +140,6 @@ def _map_of(committed: int, settled: Sequence[range]) -> bytes:
     compressor = zlib.compressobj(wbits=_RAW_DEFLATE, strategy=zlib.Z_HUFFMAN_ONLY)
     deflated = _DEFLATED + compressor.compress(runs) + compressor.flush()
     return min(plain, deflated, key=len)
-
-
-def _cut_map(committed: int, settled: Sequence[range]) -> bytes:
-    """Find as many of the lower ranges as fit into the budget."""
-    fitting, too_many, best = 0, len(settled), b""
-    while too_many - fitting > 1:
-        middle = (fitting + too_many) // 2
-        content = _map_of(committed, settled[:middle])
-        if len(content) <= MAP_BYTES:
-            fitting, best = middle, content
-        else:
-            too_many = middle
-    return best
 
 
 def _settled(committed: int, content: bytes) -> Iterator[range]:
