@@ -215,3 +215,11 @@ def test_what_is_wrong_on_the_command_line_is_named(arguments: list[str], compla
 
     assert ended.returncode == 2
     assert complaint in ended.stderr
+
+
+def test_without_the_extra_the_command_says_how_to_get_it() -> None:
+    code = "import sys; sys.modules['typer'] = None; from kafleet.command import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert ended.stderr == "kafleet: 'typer' is missing; install it by: pip install 'kafleet[dev]'\n"
