@@ -35,16 +35,12 @@ def store(row: str, about: str, runs: Sequence[Mapping[str, Any]]) -> None:
 
 def _circumstances() -> dict[str, Any]:
     """Say when, of which code, on what machine, and with what."""
-    described = subprocess.run(
-        ["git", "-C", PROJECT, "describe", "--always", "--dirty"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    commit = _git("rev-parse", "--short", "HEAD") or "unknown"
+    is_changed = bool(_git("status", "--porcelain", "agent_image"))
     versions = {name: version(name) for name in _RUNTIME}
     return {
         "made": dt.datetime.now(dt.UTC).isoformat(timespec="minutes"),
-        "commit": described.stdout.strip() or "unknown",
+        "commit": f"{commit}, changed" if is_changed else commit,
         "machine": f"{os.cpu_count()} cores, {_memory_gib():.0f} GiB, {_processor()}",
         "versions": {
             "Python": platform.python_version(),
@@ -53,6 +49,12 @@ def _circumstances() -> dict[str, Any]:
             "Kafka": _kafka_version(),
         },
     }
+
+
+def _git(*arguments: str) -> str:
+    """Return what git prints; nothing where the project is no repository."""
+    command = ["git", "-C", str(PROJECT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _rounded(run: Mapping[str, Any]) -> dict[str, Any]:
