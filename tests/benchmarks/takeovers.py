@@ -5,7 +5,8 @@
 Two agents share six partitions; each partition gets a task each 50 ms. An agent is killed (SIGKILL), the dead
 member is removed from outside as the operator does, and the container is started again. Prints, for each way,
 how long after the kill the first task that was written after it is answered, in the slowest of the dead one's
-partitions, and the longest silence in those of the other one.
+partitions; how much of that is left when the member is removed and the new process has logged its first line;
+and the longest silence in the other one's partitions.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -95,15 +97,15 @@ def partitions_of(worker: Worker) -> set[int]:
 
 def one_round(
     lane: KafkaLane, traffic: Traffic, removed_after: float, restarted_after: float | None
-) -> tuple[float, float]:
-    """Kill one of two agents; return the seconds until its work goes on, and the other one's silence."""
+) -> tuple[float, float, float]:
+    """Kill one of two agents; return the seconds until its work goes on, our part of them, and the silence."""
     victim, other = lane.workers
     victim.await_ready()
     eventually(lambda: len(partitions_of(victim)) == len(partitions_of(other)) == lane.partitions // 2)
     held, kept, member = partitions_of(victim), partitions_of(other), victim.member
     time.sleep(0.5)
     victim.kill()
-    died_at = time.monotonic()
+    died_at, died = time.monotonic(), datetime.now(UTC)
     victim.log.unlink()  # it names the port of its HTTP server
 
     def remove() -> None:
@@ -123,9 +125,13 @@ def one_round(
     remover.join()
     time.sleep(1.0)
     silence = max(traffic.longest_silence(each, died_at) for each in kept)
+    ready_after = removed_after
     if restarted_after is None:
         victim.start()
-    return resumed, silence
+    else:
+        started = datetime.fromisoformat(victim.await_event("agent starts")["timestamp"])
+        ready_after = max(removed_after, (started - died).total_seconds())
+    return resumed, resumed - ready_after, silence
 
 
 def line(name: str, figures: list[float]) -> str:
@@ -149,10 +155,12 @@ def main() -> None:
             print(f"{'seconds, ' + str(rounds) + ' rounds each':<50} {'least':>5} {'median':>7} {'most':>7}")
             for way, (removed_after, restarted_after) in WAYS.items():
                 found = [one_round(lane, traffic, removed_after, restarted_after) for _ in range(rounds)]
-                print(line(way, [resumed for resumed, _ in found]))
-                print(
-                    line("  the other one's longest silence", [silence for _, silence in found]), flush=True
-                )
+                for what, figures in zip(
+                    (way, "  after removal and first line", "  the other one's longest silence"),
+                    zip(*found, strict=True),
+                    strict=True,
+                ):
+                    print(line(what, list(figures)), flush=True)
             traffic.is_over = True
             for worker in lane.workers:
                 with suppress(AssertionError):

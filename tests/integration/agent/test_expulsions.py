@@ -1,4 +1,4 @@
-"""Workers that the group has given up, or is about to: alive, cut off, or leaving in the middle of it."""
+"""Workers that the group has given up, or is about to, while they live."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.agent.lanes import KafkaLane, Worker, check_order, expected
+from integration.agent.lanes import KafkaLane, Worker, expected
 from integration.conftest import folder
 from integration.proxies import Proxy
 from integration.servers import Broker, eventually, free_ports
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LISTENER = "PROXIED"
-OFFSET_COMMIT = 8
 LOST = "partitions lost, everything on them is cancelled"
 
 
@@ -101,18 +100,3 @@ def test_a_worker_whose_connections_are_half_open_stops_before_another_begins(pr
     assert stopped_after < begun_after
     assert proxied.answers() == expected(16, keys=16)
     eventually(lambda: len(proxied.members()) == 2)
-
-
-def test_a_worker_told_to_stop_in_the_middle_of_a_takeover_ends_cleanly(proxied: ProxiedLane) -> None:
-    """The takeover's call ends before its client is closed: closing it under the call would crash."""
-    proxied.feed(5)
-    proxied.flush()
-    proxied.proxy.delay(OFFSET_COMMIT, 8)
-    worker = proxied.behind_the_proxy("a")
-    eventually(lambda: proxied.proxy.held)
-
-    assert worker.stop() == 0
-    second = proxied.worker("b")
-    proxied.await_done()
-    assert check_order(proxied.answers(), expected(5)) == 0
-    assert second.stop() == 0
