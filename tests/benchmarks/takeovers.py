@@ -98,7 +98,7 @@ def partitions_of(worker: Worker) -> set[int]:
 def one_round(
     lane: KafkaLane, traffic: Traffic, removed_after: float, restarted_after: float | None
 ) -> tuple[float, float, float]:
-    """Kill one of two agents; return the seconds until its work goes on, our part of them, and the silence."""
+    """Kill one of two agents; return the seconds until its work goes on, our part, and the silence."""
     victim, other = lane.workers
     victim.await_ready()
     eventually(lambda: len(partitions_of(victim)) == len(partitions_of(other)) == lane.partitions // 2)

@@ -34,7 +34,7 @@ from kafleet.terminations import TerminationLog
 from kafleet.tracing import tracing_of
 from kafleet.transactions import Transactions
 from kafleet.transactors import Transactor
-from kafleet.watchdogs import Watchdog, session_seconds_of
+from kafleet.watchdogs import Watchdog, timing_of
 from kafleet.writing import Writer
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Process:
         self._watchdog = Watchdog(
             self._contact,
             self._dispatcher,
-            session_seconds=partial(session_seconds_of, lane, self._logger),
+            timing=partial(timing_of, lane, self._logger),
             logger=self._logger,
         )
         self._chores: list[asyncio.Task[None]] = []

@@ -8,9 +8,10 @@ from unit.agent.fleets import SILENT, Fleet, Member, Plan, names, single, until_
 from virtual import run, until
 
 from kafleet.records import Partition
-from kafleet.watchdogs import Watchdog
+from kafleet.watchdogs import Timing, Watchdog
 
 P0 = Partition("tasks", 0)
+HEARTBEAT = 2.0
 
 
 class Contact:
@@ -27,7 +28,7 @@ class Contact:
 async def cut(member: Member, *, start: float, end: float, session: float = 10.0) -> asyncio.Task[None]:
     """Cut a member off for a while, under a watchdog that runs until the returned task is cancelled."""
     contact = Contact()
-    watchdog = Watchdog(contact, member.dispatcher, session_seconds=lambda: session, logger=SILENT)
+    watchdog = Watchdog(contact, member.dispatcher, timing=lambda: Timing(session, HEARTBEAT), logger=SILENT)
     watching = asyncio.create_task(watchdog.run())
     await until(start)
     contact.cut_at = start
@@ -96,6 +97,7 @@ def test_a_partition_that_is_lost_in_the_silence_is_not_worked_on_any_more() -> 
     async def story() -> None:
         member = single(fleet, P0)
         watching = await cut(member, start=5, end=14)
+        await until(14 + HEARTBEAT)  # only with its heartbeat's answer it is told
         member.lose(P0)
         await until(60)
         watching.cancel()
