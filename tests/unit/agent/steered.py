@@ -54,6 +54,15 @@ class Write:
 
 
 @dataclass(eq=False)
+class Transaction:
+    """What is in a transaction that was not ended yet, and who waits for it."""
+
+    writes: Sequence[Write]
+    positions: Sequence[Position]
+    asked: Sequence[Asked]
+
+
+@dataclass(eq=False)
 class Asked:
     """A commit that was asked for and not answered; `kept` is what the brokers took, None before that."""
 
@@ -78,14 +87,16 @@ class Source(MemorySource):
 class Sink:
     """Keeps what is written until it is told to answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_transactional: bool) -> None:
         self.writes: list[Write] = []
+        self.is_transactional = is_transactional
+        self.lock = asyncio.Lock()  # held while a transaction is under way
 
     def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
         self.writes.append(Write(work, outgoing))
 
     def quiet(self) -> AbstractAsyncContextManager[None]:
-        return nullcontext()
+        return self.lock if self.is_transactional else nullcontext()
 
 
 @dataclass(eq=False)
@@ -95,7 +106,8 @@ class Member:
     begins: Callable[[Member, Call], None]
     source: Source
     is_ordered: bool
-    sink: Sink = field(default_factory=Sink)
+    sink: Sink
+    transaction: Transaction | None = None
     calls: list[Call] = field(default_factory=list)
     leaving: dict[Partition, asyncio.Task[list[Position]]] = field(default_factory=dict)
     inherited: dict[Partition, dict[int, int]] = field(default_factory=dict)  # failed attempts, by offset
@@ -118,6 +130,30 @@ class Member:
             randomness=random.Random(7),  # noqa: S311 - a test's dice
         )
         self.committing = asyncio.get_running_loop().create_task(self.dispatcher.commits.regularly())
+
+    async def begin_transaction(self) -> None:
+        """Put all that was written into a transaction, with the positions that go with it."""
+        await self.sink.lock.acquire()
+        asked, self.source.asked = self.source.asked, []
+        works, positions = self.dispatcher.plan([write.work for write in self.sink.writes])
+        self.sink.writes = [write for write in self.sink.writes if self.dispatcher.awaits(write.work)]
+        writes = [write for write in self.sink.writes if write.work in works]
+        self.transaction = Transaction(writes, positions, asked)
+
+    def end_transaction(self, *, is_committed: bool) -> None:
+        """Tell what came of it; what was aborted is in the next one again."""
+        transaction, self.transaction = self.transaction, None
+        assert transaction is not None
+        if is_committed:
+            self.sink.writes = [write for write in self.sink.writes if write not in transaction.writes]
+            self.dispatcher.settled([write.work for write in transaction.writes])
+            self.dispatcher.committed(transaction.positions)
+        for asked in transaction.asked:
+            if not asked.answer.done():
+                asked.answer.set_result(
+                    {each.partition for each in transaction.positions} if is_committed else ()
+                )
+        self.sink.lock.release()
 
     async def attempt(self, record: Record, number: int) -> Verdict:
         call = Call(record, number, asyncio.get_running_loop().create_future())

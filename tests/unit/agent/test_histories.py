@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from unit.agent.fleets import FAULT, settled_name
 from unit.agent.memory import CheckedLog
 from unit.agent.samples import THOROUGHNESS
-from unit.agent.steered import CONCURRENCY, MAX_ATTEMPTS, Asked, Call, Member, Source, Write
+from unit.agent.steered import CONCURRENCY, MAX_ATTEMPTS, Asked, Call, Member, Sink, Source, Write
 
 from kafleet.commitmetadata import progress_from
 from kafleet.ports import RecordRefused, WriteFailed
@@ -37,14 +37,16 @@ _STEPS_OF_A_CHANGE = 8  # turns of the loop until everything that a change leads
 class Histories(RuleBasedStateMachine):
     """Two partitions, two members, and everything that can happen to them."""
 
-    @initialize(is_ordered=st.booleans())
-    def begin(self, *, is_ordered: bool) -> None:
+    @initialize(is_ordered=st.booleans(), is_transactional=st.booleans())
+    def begin(self, *, is_ordered: bool, is_transactional: bool) -> None:
         self.is_ordered = is_ordered
+        self.is_transactional = is_transactional
         self.loop = VirtualLoop()
         self.runner = asyncio.Runner(loop_factory=lambda: self.loop)
         self.runner.run(asyncio.sleep(0))
         self.log = CheckedLog()
         self.failed: Counter[str] = Counter()  # attempts that were made known to have failed, by record
+        self.seen: Counter[str] = Counter()  # times that a record's outputs were written
         self.refused: set[str] = set()
         self.unclean = 0  # times that a partition was not given up in good order
         self.violation: AssertionError | None = None
@@ -71,13 +73,13 @@ class Histories(RuleBasedStateMachine):
         self.finish_leaving()
 
     def member(self) -> Member:
-        member = Member(self.begins, Source(self.log), self.is_ordered)
-
-        async def start() -> None:
+        async def started() -> Member:
+            sink = Sink(is_transactional=self.is_transactional)
+            member = Member(self.begins, Source(self.log), self.is_ordered, sink)
             member.start()
+            return member
 
-        self.runner.run(start())
-        return member
+        return self.runner.run(started())
 
     def give(self, partition: Partition, member: Member) -> None:
         self.owners[partition] = member
@@ -172,7 +174,7 @@ class Histories(RuleBasedStateMachine):
                 call.ending.set_exception(ValueError("a mistake of ours"))
         self.change()
 
-    @precondition(lambda self: any(member.sink.writes for member in self.members))
+    @precondition(lambda self: not self.is_transactional and any(each.sink.writes for each in self.members))
     @rule(data=st.data())
     def acknowledge(self, data: st.DataObject) -> None:
         """Tell a member of some of its writes at once; also of such that it has given up meanwhile."""
@@ -183,7 +185,7 @@ class Histories(RuleBasedStateMachine):
         member.dispatcher.settled([write.work for write in chosen])
         self.change()
 
-    @precondition(lambda self: any(member.sink.writes for member in self.members))
+    @precondition(lambda self: not self.is_transactional and any(each.sink.writes for each in self.members))
     @rule(data=st.data(), error=st.sampled_from([WriteFailed("away"), RecordRefused("too large")]))
     def fail_write(self, data: st.DataObject, error: WriteFailed) -> None:
         member = data.draw(st.sampled_from([each for each in self.members if each.sink.writes]))
@@ -197,11 +199,17 @@ class Histories(RuleBasedStateMachine):
 
     def write_is_done(self, member: Member, write: Write) -> None:
         member.sink.writes.remove(write)
+        self.written(write)
+
+    def written(self, write: Write) -> None:
+        """Note that readers see what a record emitted."""
         self.log.written += write.outgoing
         record = write.work.record
+        self.seen[record.name] += 1
+        assert self.seen[record.name] == 1 or not self.is_transactional, f"{record.name} is seen twice"
         self.log.settled[record.partition].add(record.offset)
 
-    @precondition(lambda self: any(member.source.asked for member in self.members))
+    @precondition(lambda self: not self.is_transactional and any(each.source.asked for each in self.members))
     @rule(data=st.data(), step=st.sampled_from(["keep", "keep", "answer", "answer", "give up"]))
     def go_on_with_commit(self, data: st.DataObject, step: str) -> None:
         """Let the brokers keep a commit, its member hear of that, or the member hear nothing in time."""
@@ -214,6 +222,26 @@ class Histories(RuleBasedStateMachine):
             if not asked.answer.done():  # whoever asked may have been cancelled since
                 asked.answer.set_result((asked.kept or ()) if step == "answer" else ())
         self.change()
+
+    @precondition(lambda self: self.is_transactional)
+    @rule(data=st.data(), is_committed=st.booleans())
+    def go_on_with_transaction(self, data: st.DataObject, *, is_committed: bool) -> None:
+        """Begin a transaction, or end the one that is under way."""
+        member = data.draw(st.sampled_from(self.members))
+        if member.transaction is not None:
+            self.end_transaction(member, is_committed=is_committed)
+        elif not member.sink.lock.locked():
+            self.runner.run(member.begin_transaction())
+        self.change()
+
+    def end_transaction(self, member: Member, *, is_committed: bool) -> None:
+        """Let the brokers show and keep all that is in it, or nothing."""
+        assert member.transaction is not None
+        if is_committed:
+            for write in member.transaction.writes:
+                self.written(write)
+            self.log.commit(member.transaction.positions)
+        member.end_transaction(is_committed=is_committed)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 3.0, 12.0]))
     def wait(self, seconds: float) -> None:
@@ -246,8 +274,11 @@ class Histories(RuleBasedStateMachine):
     def assign(self, data: st.DataObject) -> None:
         partition = data.draw(st.sampled_from([each for each in PARTITIONS if each not in self.owners]))
         member = data.draw(st.sampled_from(self.members))
-        if partition in member.leaving:
-            return
+        held = [
+            each.partition for one in self.members if one.transaction for each in one.transaction.positions
+        ]
+        if partition in member.leaving or partition in held:
+            return  # a takeover waits for the end of such a transaction
         self.give(partition, member)
         member.source.feed(member.dispatcher)
         self.change()
@@ -264,6 +295,8 @@ class Histories(RuleBasedStateMachine):
         dead.committing.cancel()
         dead.dispatcher.cancel()
         dead.leaving.clear()
+        if dead.transaction is not None:
+            self.end_transaction(dead, is_committed=data.draw(st.booleans()))
         self.members[number] = self.member()
         self.change()
 
@@ -336,6 +369,11 @@ class Histories(RuleBasedStateMachine):
                     out = Outgoing("results", call.record.key, call.record.name.encode(), ())
                     call.ending.set_result(Finished((out,)))
             self.change()
+            if self.is_transactional:
+                if member.transaction is None:
+                    self.runner.run(member.begin_transaction())
+                self.end_transaction(member, is_committed=True)
+                continue
             writes = list(member.sink.writes)
             for write in writes:
                 self.write_is_done(member, write)
