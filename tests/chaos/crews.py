@@ -137,7 +137,7 @@ class Crew:
         """Note that the broker had expelled somebody who lived, for whatever reason; it does not say whom."""
         self.say(f"  somebody was expelled and joined again {time.monotonic() - moment:.0f} s ago")
         span = (moment - SESSION_SECONDS, moment + _NOTICE_SECONDS)
-        self.absences.append(Absence(EVERYBODY, *span, is_death=False, is_expelled=False))
+        self.absences.append(Absence(EVERYBODY, *span, is_death=False, is_expelled=True))
 
     def disturb(self, fault: Fault) -> None:
         """Do to one process what a fault says."""

@@ -377,7 +377,7 @@ class _Excuses:
         work = self._work[partition]
         for index in range(bisect_left(work, (output.appended, "")), len(work)):
             started, process = work[index]
-            if process != output.process or self._expelled.has(process, started):
+            if process != output.process or any(self._expelled.has(who, started) for who in (process, "")):
                 break
             until = started - _LATE_SECONDS
         return until
