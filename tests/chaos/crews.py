@@ -106,7 +106,10 @@ class Crew:
     def look(self) -> None:
         """Replace who died by itself, see who has left, and end what is to be ended by now."""
         for hand in [each for each in self.working if not each.is_alive]:
-            self.say(f"  {hand.process} died by itself with status {hand.worker.wait()}")
+            status = hand.worker.wait()
+            self.say(f"  {hand.process} died by itself with status {status}")
+            if status != -signal.SIGKILL:  # the one that tasks send
+                self.complaints.append(f"{hand.process} died by itself with status {status}")
             self.working.remove(hand)
             self._note_death(hand)
             self._remove_member(hand)
