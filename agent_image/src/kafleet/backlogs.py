@@ -171,6 +171,8 @@ class Item:
         "attempt",
         "dead_reason",
         "fault",
+        "has_key",
+        "has_slot",
         "is_in_flight",
         "lot",
         "next_of_key",
@@ -195,6 +197,8 @@ class Item:
         self.undelivered = 0  # times `outgoing` could not be written
         self.dead_reason: str | None = None  # why `outgoing` is its dead letter
         self.is_in_flight = False
+        self.has_slot = False
+        self.has_key = True  # the next one of its key waits for it
         self.task: Task[Verdict] | None = None  # of its attempt; in flight without one, it is being written
         self.started_at = 0.0
         self.ready_since = 0.0
@@ -275,6 +279,12 @@ class Backlog:
         lot = item.lot
         del lot.items[item]
         lot.size -= item.size
+        if item.has_key:
+            self.free_key(item, now)
+
+    def free_key(self, item: Item, now: float) -> None:
+        """Let the next record of a key go, though the first one is not settled."""
+        item.has_key = False
         key = item.record.key if self._is_ordered else None
         if key is None:
             return

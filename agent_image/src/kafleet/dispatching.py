@@ -66,6 +66,7 @@ class Dispatcher:
         )
         self.commits = Commits(self, commit or source.commit, metrics=metrics)
         self.in_flight = 0
+        self._slots = 0  # of `concurrency`, in use
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
@@ -91,14 +92,9 @@ class Dispatcher:
         since = self._backlog.oldest_ready_since()
         return 0.0 if since is None or not self._may_start() else self._loop.time() - since
 
-    def seconds_to_retry(self, item: Item) -> float | None:
-        """Return when a record is tried again; None if it does not wait for a time."""
-        return None if item.timer is None else item.timer.when() - self._loop.time()
-
     def failing(self) -> list[Item]:
         """Return the records whose last attempt or write failed and that wait to be tried again."""
-        items = (item for lot in self.lots.values() for item in lot.items)
-        return [item for item in items if item.fault is not None]
+        return [item for lot in self.lots.values() for item in lot.items if item.fault is not None]
 
     def assign(self, assignments: Mapping[Partition, Assignment]) -> None:
         """Take partitions on, each in a new epoch, with what their last owner left beside its commit."""
@@ -237,15 +233,16 @@ class Dispatcher:
         return (
             not self.is_stopping
             and not self.is_suspended
-            and self.in_flight < self._delivery.concurrency
+            and self._slots < self._delivery.concurrency
             and not self._throttle.is_on
         )
 
     def _pump(self) -> None:
         while self._may_start() and (item := self._backlog.take()) is not None:
-            item.is_in_flight = True
+            item.is_in_flight = item.has_slot = True
             item.lot.in_flight += 1
             self.in_flight += 1
+            self._slots += 1
             if item.outgoing is None:
                 self._try(item)
             else:
@@ -269,8 +266,10 @@ class Dispatcher:
         delay = self._delay_after(item, task)
         if delay is None and not item.lot.is_closed:
             self._write(item)
-            return
-        self._release(item, delay or 0.0)
+            if item.has_slot:
+                return
+        else:
+            self._release(item, delay or 0.0)
         self._pump()
         if not item.lot.is_leaving:
             self._balance(item.lot)
@@ -290,6 +289,11 @@ class Dispatcher:
         """Write what a record emitted; with nothing to write it is settled."""
         if not self._deliveries.start(item):
             self.settled((item,))
+        elif item.lot.is_exact:  # transactions take long, but keep the order: nobody has to wait for them
+            self._slots -= item.has_slot
+            item.has_slot = False
+            if item.has_key:
+                self._backlog.free_key(item, self._loop.time())
 
     def _release(self, item: Item, delay: float) -> None:
         """Let a record wait to be tried again; in a partition that is being given up, forget it."""
@@ -302,7 +306,8 @@ class Dispatcher:
     def _land(self, item: Item) -> None:
         """Note that a record is not in flight any more."""
         lot = item.lot
-        item.is_in_flight = False
+        self._slots -= item.has_slot
+        item.is_in_flight = item.has_slot = False
         lot.in_flight -= 1
         self.in_flight -= 1
         self._backlog.give_back(item)

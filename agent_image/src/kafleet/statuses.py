@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ class Statuses:
         }
 
     def _failure(self, item: Item) -> dict[str, Any]:
-        fault, seconds = item.fault, self._dispatcher.seconds_to_retry(item)
+        fault, seconds = item.fault, seconds_to_retry(item)
         return {
             "topic": item.record.partition.topic,
             "partition": item.record.partition.number,
@@ -82,6 +83,11 @@ class Statuses:
             "inFlight": item.is_in_flight,
             "retryAt": None if seconds is None else _moment(seconds),
         }
+
+
+def seconds_to_retry(item: Item) -> float | None:
+    """Return when a record is tried again; None if it does not wait for a time."""
+    return None if item.timer is None else item.timer.when() - asyncio.get_running_loop().time()
 
 
 def _partition(lot: Lot) -> dict[str, Any]:

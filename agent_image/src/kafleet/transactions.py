@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kafleet.transactors import CannotGoOn, Write
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kafleet.metrics import Metrics
     from kafleet.ports import Position, Settlements
     from kafleet.records import Outgoing, Partition
-    from kafleet.transactors import Outcome, Transactor
+    from kafleet.transactors import Outcome
 
 INTERVAL_SECONDS = 0.1
 """From the begin of one transaction to that of the next, if it did not take longer."""
@@ -30,10 +30,20 @@ _MARKERS_SECONDS = 0.5
 _LARGEST = 10_000
 
 
+class Transacting(Protocol):
+    """Makes transactions, in a thread; see `transactors`."""
+
+    is_stopping: bool
+
+    def begin_epoch(self) -> None: ...
+
+    def transact(self, writes: Sequence[Write], positions: Sequence[Position], /) -> Outcome: ...
+
+
 class Transactions:
     """A sink that is `run` as long as the process lives; calls `fail` with a reason if it can never go on."""
 
-    def __init__(self, transactor: Transactor, *, metrics: Metrics, fail: Callable[[str], None]) -> None:
+    def __init__(self, transactor: Transacting, *, metrics: Metrics, fail: Callable[[str], None]) -> None:
         self._transactor = transactor
         self._metrics = metrics
         self._fail = fail

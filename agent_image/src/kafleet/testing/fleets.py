@@ -18,6 +18,7 @@ from kafleet.lanes import Lane
 from kafleet.loading import handlers_of
 from kafleet.payloads import encoded
 from kafleet.records import Partition, text_of
+from kafleet.statuses import seconds_to_retry
 from kafleet.testing.clocks import Stuck, VirtualLoop
 from kafleet.testing.memory import Log
 from kafleet.testing.workers import Group, Worker
@@ -312,7 +313,7 @@ def _topic_of(lane: str) -> str:
 def _state_of(item: Item, dispatcher: Dispatcher) -> str:
     """Say what a record waits for, and what to do about it."""
     name = f"{item.record.name} (key {text_of(item.record.key)!r})"
-    again = dispatcher.seconds_to_retry(item)
+    again = seconds_to_retry(item)
     if again is not None:
         fault = item.fault
         why = "was postponed" if fault is None else f"failed with {fault.kind}: {fault.message}"

@@ -1,0 +1,198 @@
+"""What handlers end with goes into transactions, one after the other, and nobody waits for their ends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from unit.agent.fleets import SILENT
+from unit.agent.samples import TASKS, lane, record
+from virtual import run
+
+from kafleet.backlogs import Item, Lot
+from kafleet.commitmetadata import progress_from
+from kafleet.commits import plan
+from kafleet.dispatching import Dispatcher
+from kafleet.metrics import Metrics
+from kafleet.ports import Assignment, Position, RecordRefused, WriteFailed
+from kafleet.records import Outgoing, Partition, Record
+from kafleet.transactions import Transactions
+from kafleet.transactors import CannotGoOn, Outcome, Write
+from kafleet.verdicts import Finished, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    Judge = Callable[[Sequence[Write]], Outcome]
+
+
+def committed(writes: Sequence[Write]) -> Outcome:
+    return Outcome(is_committed=True, settled=range(len(writes)))
+
+
+class Ledger:
+    """Stands for the transactor: keeps what is committed, of what `judge` lets through."""
+
+    def __init__(self, judge: Judge = committed) -> None:
+        self.judge = judge
+        self.sizes: list[int] = []  # of the transactions, committed or not
+        self.results: defaultdict[bytes | None, list[bytes | None]] = defaultdict(list)
+        self.position = Position(TASKS, 1, 0)
+        self.is_stopping = False
+
+    def begin_epoch(self) -> None:
+        """Do nothing: there is an epoch."""
+
+    def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
+        self.sizes.append(len(writes))
+        outcome = self.judge(writes)
+        if outcome.is_committed:
+            [self.position] = positions
+            for index in outcome.settled:
+                for outgoing in writes[index].outgoing:
+                    self.results[outgoing.key].append(outgoing.value)
+        return outcome
+
+
+class Source:
+    """Never asked for more, and never for a commit: that is the transactions' affair."""
+
+    def pause(self, _: Partition) -> None: ...
+
+    def resume(self, _: Partition) -> None: ...
+
+    async def commit(self, _: Sequence[Position]) -> Collection[Partition]:
+        raise AssertionError
+
+
+async def echo(record: Record, _: int) -> Verdict:
+    await asyncio.sleep(0.001)
+    return Finished((Outgoing("results", record.key, str(record.offset).encode(), ()),))
+
+
+class Exact:
+    """One replica that delivers exactly once into a ledger. Make it inside the event loop."""
+
+    def __init__(self, ledger: Ledger, keys: int, count: int) -> None:
+        self.ledger = ledger
+        self.failures: list[str] = []
+        metrics = Metrics()
+        self.sink = Transactions(ledger, metrics=metrics, fail=self.failures.append)
+        self.dispatcher = Dispatcher(
+            lane(guarantee="ExactlyOnce", concurrency=4),
+            echo,
+            Source(),
+            self.sink,
+            metrics=metrics,
+            logger=SILENT,
+            commit=self.sink.commit,
+        )
+        self.sink.start(self.dispatcher)
+        self.running = asyncio.create_task(self.sink.run())
+        self.dispatcher.assign({TASKS: Assignment(1, 0, "")})
+        self.dispatcher.take(record(offset, key=b"%d" % (offset % keys)) for offset in range(count))
+
+    async def finish(self, count: int) -> None:
+        while self.ledger.position.offset < count:  # noqa: ASYNC110 - virtual time costs nothing
+            await asyncio.sleep(0.05)
+        self.running.cancel()
+        self.sink.stop()
+
+
+def expected(keys: int, count: int) -> dict[bytes, list[bytes]]:
+    return {b"%d" % key: [b"%d" % offset for offset in range(key, count, keys)] for key in range(keys)}
+
+
+def test_neither_a_slot_nor_a_key_waits_for_the_end_of_a_transaction() -> None:
+    ledger = Ledger()
+
+    async def story() -> float:
+        replica = Exact(ledger, keys=2, count=100)
+        await replica.finish(100)
+        return asyncio.get_running_loop().time()
+
+    seconds = run(story())
+
+    assert ledger.results == expected(2, 100)
+    assert seconds < 0.5  # 100 transactions, or 50 with two keys at a time, would take five seconds and more
+    assert max(ledger.sizes) > 4
+
+
+def test_a_write_that_spoils_transactions_is_found_and_the_others_go_on() -> None:
+    tries = []
+
+    def judge(writes: Sequence[Write]) -> Outcome:
+        if not any(write.offset == 13 for write in writes):
+            return committed(writes)
+        if len(writes) > 1:
+            return Outcome(is_committed=False)
+        tries.append(len(writes))
+        if len(tries) == 3:
+            return committed(writes)
+        return Outcome(is_committed=False, failed={0: WriteFailed("no rights")})
+
+    ledger = Ledger(judge)
+
+    async def story() -> None:
+        replica = Exact(ledger, keys=100, count=100)
+        while sum(map(len, ledger.results.values())) < 99:  # noqa: ASYNC110 - virtual time costs nothing
+            await asyncio.sleep(0.05)
+        assert len(tries) < 3
+        await replica.finish(100)
+
+    run(story())
+
+    assert ledger.results == expected(100, 100)
+
+
+def test_what_is_refused_becomes_one_dead_letter_and_holds_nobody_up() -> None:
+    def judge(writes: Sequence[Write]) -> Outcome:
+        refused = {
+            index: RecordRefused("too large")
+            for index, write in enumerate(writes)
+            if write.offset == 5 and write.outgoing[0].topic == "results"
+        }
+        return Outcome(is_committed=False, failed=refused) if refused else committed(writes)
+
+    ledger = Ledger(judge)
+
+    async def story() -> None:
+        await Exact(ledger, keys=10, count=10).finish(10)
+
+    run(story())
+
+    assert ledger.results == expected(10, 10) | {b"5": [b"{}"]}  # a dead letter holds the task
+
+
+def test_a_taken_id_ends_the_process_with_the_reason() -> None:
+    def judge(_: Sequence[Write]) -> Outcome:
+        raise CannotGoOn("another process has taken the id over")
+
+    ledger = Ledger(judge)
+
+    async def story() -> list[str]:
+        replica = Exact(ledger, keys=1, count=1)
+        await replica.running
+        return replica.failures
+
+    assert run(story()) == ["another process has taken the id over"]
+
+
+def test_what_an_offset_map_has_no_room_for_waits() -> None:
+    """Settled and forgotten would be done again; of the others, the lowest make room."""
+    dice = random.Random(1)  # noqa: S311 - a test's dice
+    lot = Lot(TASKS, Assignment(1, 0, ""), lane(guarantee="ExactlyOnce").delivery, now=0.0)
+    items = [Item(record(offset), lot) for offset in range(25_000)]
+    for item in items:
+        lot.fetch(item.record.offset)
+    works = [item for item in items[1:] if dice.random() < 0.5]
+    fitting, [position] = plan([lot], works, 0.0)
+
+    remembered = progress_from(position.offset, position.metadata).settled
+    offsets = {item.record.offset for item in fitting}
+    assert 0 < len(fitting) < len(works)
+    assert fitting == works[: len(fitting)]
+    assert offsets == {offset for each in remembered for offset in each}
+    assert plan([lot], items, 0.0)[0] == items
