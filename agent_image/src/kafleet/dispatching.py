@@ -66,7 +66,7 @@ class Dispatcher:
         )
         self.commits = Commits(self, commit or source.commit, metrics=metrics)
         self.in_flight = 0
-        self._slots = 0  # of `concurrency`, in use
+        self.slots = 0  # of `concurrency`, in use
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
@@ -233,7 +233,7 @@ class Dispatcher:
         return (
             not self.is_stopping
             and not self.is_suspended
-            and self._slots < self._delivery.concurrency
+            and self.slots < self._delivery.concurrency
             and not self._throttle.is_on
         )
 
@@ -242,7 +242,7 @@ class Dispatcher:
             item.is_in_flight = item.has_slot = True
             item.lot.in_flight += 1
             self.in_flight += 1
-            self._slots += 1
+            self.slots += 1
             if item.outgoing is None:
                 self._try(item)
             else:
@@ -290,7 +290,7 @@ class Dispatcher:
         if not self._deliveries.start(item):
             self.settled((item,))
         elif item.lot.is_exact:  # transactions take long, but keep the order: nobody has to wait for them
-            self._slots -= item.has_slot
+            self.slots -= item.has_slot
             item.has_slot = False
             if item.has_key:
                 self._backlog.free_key(item, self._loop.time())
@@ -306,7 +306,7 @@ class Dispatcher:
     def _land(self, item: Item) -> None:
         """Note that a record is not in flight any more."""
         lot = item.lot
-        self._slots -= item.has_slot
+        self.slots -= item.has_slot
         item.is_in_flight = item.has_slot = False
         lot.in_flight -= 1
         self.in_flight -= 1

@@ -72,7 +72,7 @@ class Statuses:
         }
 
     def _failure(self, item: Item) -> dict[str, Any]:
-        fault, seconds = item.fault, seconds_to_retry(item)
+        fault, seconds = item.fault, seconds_to_retry(item, asyncio.get_running_loop().time())
         return {
             "topic": item.record.partition.topic,
             "partition": item.record.partition.number,
@@ -85,9 +85,9 @@ class Statuses:
         }
 
 
-def seconds_to_retry(item: Item) -> float | None:
+def seconds_to_retry(item: Item, now: float) -> float | None:
     """Return when a record is tried again; None if it does not wait for a time."""
-    return None if item.timer is None else item.timer.when() - asyncio.get_running_loop().time()
+    return None if item.timer is None else item.timer.when() - now
 
 
 def _partition(lot: Lot) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 INTERVAL_SECONDS = 0.1
 """From the begin of one transaction to that of the next, if it did not take longer."""
-_MARKERS_SECONDS = 0.5
+_MARKERS_SECONDS = 0.1
 """How long a transaction without records waits for some, and for the markers of the one before it."""
 _LARGEST = 10_000
 

@@ -172,10 +172,10 @@ def test_a_runnable_record_that_lies_too_long_is_ill() -> None:
         member.assign(P0)
         await until(0.5)
         member.end()  # nothing is fed any more
-        member.dispatcher.in_flight -= 1  # a slot that came free unnoticed
+        member.dispatcher.slots -= 1  # a slot that came free unnoticed
         await until(21)
         ills = statuses_of(member, Contact()).ills()
-        member.dispatcher.in_flight += 1
+        member.dispatcher.slots += 1
         member.crash()
         return ills
 

@@ -290,7 +290,7 @@ class TestFleet:
 
     def _what_is_left(self) -> str:
         left = [
-            _state_of(item, worker.dispatcher)
+            _state_of(item, worker.dispatcher, self._loop.now)
             for worker in self._group.workers.values()
             for lot in worker.dispatcher.lots.values()
             for item in lot.items
@@ -310,10 +310,10 @@ def _topic_of(lane: str) -> str:
     return f"{lane}.tasks"
 
 
-def _state_of(item: Item, dispatcher: Dispatcher) -> str:
+def _state_of(item: Item, dispatcher: Dispatcher, now: float) -> str:
     """Say what a record waits for, and what to do about it."""
     name = f"{item.record.name} (key {text_of(item.record.key)!r})"
-    again = seconds_to_retry(item)
+    again = seconds_to_retry(item, now)
     if again is not None:
         fault = item.fault
         why = "was postponed" if fault is None else f"failed with {fault.kind}: {fault.message}"
