@@ -132,7 +132,7 @@ def inflight(bench: Bench) -> Iterator[Figures]:
     """10,000 calls in flight, each 1 s of asyncio.sleep or of an HTTP server; each record has its own key."""
     ideal = concurrency = bench.size.calls
     seconds = float(max(1, round(bench.size.seconds)))  # whole calls: they come in waves
-    sources = [bench.fill(partitions=each, records=bench.records(ideal)) for each in (1, _PARTITIONS)]
+    sources = [bench.fill(partitions=each, records=int(ideal * (seconds + 3))) for each in (1, _PARTITIONS)]
     with subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", sys.executable, STUB, "1"],
         stdout=subprocess.PIPE,

@@ -110,6 +110,8 @@ class Plan:
         begin, end = self._window(found)
         used = watch.between(begin, end)
         done = bisect_left(found.appended, end * 1000) - bisect_left(found.appended, begin * 1000)
+        if not done:
+            raise WrongOutput("nothing was written while it was measured")
         return {
             "rate": done / used.at,
             "cpu": used.processor / done * 1e6,
