@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,8 +15,11 @@ from chaos.oracle import Absence
 from chaos.schedules import MAX_ATTEMPTS, SESSION_SECONDS, TASK_TIMEOUT_SECONDS, What
 from integration.agent.lanes import Worker
 from integration.servers import PROJECT
-from kafka.admin import KafkaAdminClient, MemberToRemove
-from kafka.errors import KafkaError
+
+with warnings.catch_warnings():  # kafka-python reads its own files by what Python 3.11 calls deprecated
+    warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
+    from kafka.admin import KafkaAdminClient, MemberToRemove
+    from kafka.errors import KafkaError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
