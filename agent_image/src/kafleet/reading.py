@@ -168,8 +168,11 @@ class Reader:
     def _run(self) -> None:
         try:
             topics = [source.topic for source in self._lane.inputs]
-            self._fetcher.learn(topics, _LEARN_SECONDS)
-            await_departure(self._client_id, client_ids_of(self._lane), logger=self._logger)
+            preparing = threading.Thread(target=self._prepare, args=(topics,), daemon=True)
+            preparing.start()
+            while preparing.is_alive():  # where no broker answers, the member says why
+                self._member.poll()
+                preparing.join(_POLL_SECONDS)
             self._member.join(topics)
             while not self._is_stopping:
                 self._contact.polled_at = time.monotonic()
@@ -193,6 +196,10 @@ class Reader:
             self._tell(self._fail, f"the Kafka thread ended: {error}")
         finally:
             self._tell(_resolve, self._ended, None)
+
+    def _prepare(self, topics: Sequence[str]) -> None:
+        self._fetcher.learn(topics, _LEARN_SECONDS)
+        await_departure(self._client_id, client_ids_of(self._lane), logger=self._logger)
 
     def _serve(self, seconds: float = 0.0) -> None:
         """Carry out the commands that are there, waiting so long for a first one."""
