@@ -113,8 +113,8 @@ class Histories(RuleBasedStateMachine):
         suspects = member.dispatcher.lots[record.partition].suspects
         if suspects.is_lifted or suspects.limit > 1:  # else it was given out before, and then committed
             assert record.partition not in member.leaving, f"{name} is begun while its partition is drained"
+            assert not member.dispatcher.throttled_seconds, f"{name} is begun while a provider is full"
         assert not member.dispatcher.is_suspended, f"{name} is begun while the coordinator is silent"
-        assert not member.dispatcher.throttled_seconds, f"{name} is begun while a provider is full"
         assert len(member.calls) < CONCURRENCY, "more in flight than allowed"
         assert call.number <= MAX_ATTEMPTS, f"attempt {call.number} at {name}"
         assert call.number <= self.failed[name] + 1 + self.unclean, f"attempt {call.number} at {name}"
