@@ -4,13 +4,20 @@ A container that died is started again within a second or so, and the operator t
 group within about the same time. Whoever joins just afterwards gets the dead one's partitions in its first
 heartbeat. Whoever joins while the dead one is still listed is promised partitions of the living, too, which
 they first have to drain, and hears of those of the dead one at a later heartbeat: one comes each 5 s.
+
+Only a process that finds the footprint of one that did not leave looks for it at all. librdkafka can abort
+the process when it loses a broker while it looks (its issue 4605), so it is asked as rarely as can be.
 """
 
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -27,6 +34,32 @@ if TYPE_CHECKING:
 LONGEST_WAIT_SECONDS = 2.0
 """Where nobody takes the dead one out its session has to run out, whether somebody waits or not."""
 _LOOK_SECONDS = 0.05
+
+
+class Footprint:
+    """A file that is there from before a process joins its group until it has left it.
+
+    It is in the folder for temporary files, which a pod keeps when its container is started again.
+    """
+
+    def __init__(self, group: str, client_id: str) -> None:
+        self._path = (
+            Path(tempfile.gettempdir()) / f"kafleet-{quote(group, safe='')}-{quote(client_id, safe='')}"
+        )
+
+    def is_there(self) -> bool:
+        """Tell whether the process before this one has not left its group."""
+        return self._path.exists()
+
+    def leave(self) -> None:
+        """Make it; where that cannot be done, the next process joins without looking."""
+        with suppress(OSError):
+            self._path.touch()
+
+    def remove(self) -> None:
+        """Remove it: the group was left."""
+        with suppress(OSError):
+            self._path.unlink()
 
 
 def await_departure(

@@ -20,7 +20,7 @@ from kafleet.connections import librdkafka_settings
 from kafleet.fetching import Fetcher
 from kafleet.memberships import Membership
 from kafleet.ports import Assignment
-from kafleet.predecessors import await_departure, client_ids_of
+from kafleet.predecessors import Footprint, await_departure, client_ids_of
 from kafleet.records import Partition
 from kafleet.takeovers import checked, taken_over
 
@@ -82,6 +82,7 @@ class Reader:
     ) -> None:
         self._lane = lane
         self._client_id = client_id
+        self._footprint = Footprint(lane.group, client_id)
         self._contact = contact
         self._logger = logger
         self._fail = fail
@@ -189,6 +190,7 @@ class Reader:
             # Closing a client under a call crashes the process; `stop` does not wait for longer.
             if self._in_use.acquire(timeout=_STOP_SECONDS):
                 self._member.leave()
+                self._footprint.remove()
                 self._fetcher.close()
             else:
                 self._is_committed = False
@@ -198,8 +200,10 @@ class Reader:
             self._tell(_resolve, self._ended, None)
 
     def _prepare(self, topics: Sequence[str]) -> None:
-        self._fetcher.learn(topics, _LEARN_SECONDS)
-        await_departure(self._client_id, client_ids_of(self._lane), logger=self._logger)
+        is_answered = self._fetcher.learn(topics, _LEARN_SECONDS)
+        if is_answered and self._footprint.is_there():
+            await_departure(self._client_id, client_ids_of(self._lane), logger=self._logger)
+        self._footprint.leave()
 
     def _serve(self, seconds: float = 0.0) -> None:
         """Carry out the commands that are there, waiting so long for a first one."""

@@ -8,10 +8,11 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from unit.agent.fleets import SILENT
 
-from kafleet.predecessors import LONGEST_WAIT_SECONDS, await_departure
+from kafleet.predecessors import LONGEST_WAIT_SECONDS, Footprint, await_departure
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
 
 class Group:
@@ -56,3 +57,35 @@ def test_it_joins_in_the_end_though_nobody_takes_its_predecessor_out() -> None:
     group.await_departure()
 
     assert LONGEST_WAIT_SECONDS <= group.seconds < LONGEST_WAIT_SECONDS + 0.1
+
+
+def test_a_footprint_is_there_for_the_same_group_and_pod_until_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead, successor = (
+        Footprint("support.triage.workers", "pod/1"),
+        Footprint("support.triage.workers", "pod/1"),
+    )
+    other = Footprint("support.triage", "pod")
+    assert not successor.is_there()
+
+    dead.leave()
+
+    assert successor.is_there()
+    assert not other.is_there()
+    successor.leave()
+    successor.remove()
+    assert not successor.is_there()
+    successor.remove()
+
+
+def test_a_footprint_that_cannot_be_left_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    footprint = Footprint("support.triage", "pod-1")
+
+    footprint.leave()
+
+    assert not footprint.is_there()
