@@ -55,6 +55,14 @@ _OF_THE_EPOCH = _FENCED | {
     KafkaError.INVALID_TXN_STATE,
 }
 """What is wrong with the transaction, not with the record that is told of it."""
+_OF_A_TOPIC = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""What a record can do to the transaction it is in, without being told of it."""
 _TRANSPORT = KafkaError._TRANSPORT  # noqa: SLF001
 
 
@@ -234,8 +242,8 @@ class Transactor:
         else:
             self._seconds = TRANSACTION_SECONDS
         failed = dict(self._failed)
-        if len(writes) == 1 and isinstance(error, KafkaException):
-            failed.setdefault(0, WriteFailed(str(error)))  # nothing else can be at fault
+        if len(writes) == 1 and code in _OF_A_TOPIC:
+            failed.setdefault(0, WriteFailed(str(error)))
         self.begin_epoch()
         settled = frozenset(self._settled(writes))
         if settled:  # then all are, but for those of partitions that others have by now
