@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kafleet.commitmetadata import Progress, metadata_of, progress_from
 from kafleet.offsetmaps import OffsetMap
 from kafleet.ports import Assignment, Position
-from kafleet.suspects import Suspects
+from kafleet.suspects import IN_FLIGHT_PER_SLOT, Suspects
 
 if TYPE_CHECKING:
     from asyncio import Task, TimerHandle
@@ -27,6 +27,17 @@ HELD_BYTES = 64 * 1024 * 1024
 """Bytes of records that one replica keeps, all partitions together; each partition may keep its share."""
 MAP_SHARE = 0.75
 """Share of the offset map's room beyond which a partition takes no new records."""
+
+
+def most_in_flight(delivery: Delivery) -> int:
+    """Return how many records of a replica may be with a handler or being written.
+
+    Brokers that are away stop the work at that, so that a death then repeats no more. Transactions take their
+    time; there only a partition's share of memory is the limit.
+    """
+    if delivery.guarantee == "ExactlyOnce":
+        return HELD_RECORDS + delivery.concurrency
+    return IN_FLIGHT_PER_SLOT * delivery.concurrency
 
 
 class Lot:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kafleet.backlogs import Backlog, Item, Lot
+from kafleet.backlogs import Backlog, Item, Lot, most_in_flight
 from kafleet.backoffs import Backoff
 from kafleet.commits import Commits, plan
 from kafleet.delivering import Deliveries
@@ -67,6 +67,7 @@ class Dispatcher:
         self.commits = Commits(self, commit or source.commit, metrics=metrics)
         self.in_flight = 0
         self.slots = 0  # of `concurrency`, in use
+        self._most_in_flight = most_in_flight(lane.delivery)
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
@@ -234,6 +235,7 @@ class Dispatcher:
             not self.is_stopping
             and not self.is_suspended
             and self.slots < self._delivery.concurrency
+            and self.in_flight < self._most_in_flight
             and not self._throttle.is_on
         )
 
@@ -266,8 +268,6 @@ class Dispatcher:
         delay = self._delay_after(item, task)
         if delay is None and not item.lot.is_closed:
             self._write(item)
-            if item.has_slot:
-                return
         else:
             self._release(item, delay or 0.0)
         self._pump()
@@ -289,11 +289,11 @@ class Dispatcher:
         """Write what a record emitted; with nothing to write it is settled."""
         if not self._deliveries.start(item):
             self.settled((item,))
-        elif item.lot.is_exact:  # transactions take long, but keep the order: nobody has to wait for them
-            self.slots -= item.has_slot
-            item.has_slot = False
-            if item.has_key:
-                self._backlog.free_key(item, self._loop.time())
+            return
+        self.slots -= item.has_slot
+        item.has_slot = False
+        if item.lot.is_exact and item.has_key:  # transactions take long, but keep the order
+            self._backlog.free_key(item, self._loop.time())
 
     def _release(self, item: Item, delay: float) -> None:
         """Let a record wait to be tried again; in a partition that is being given up, forget it."""

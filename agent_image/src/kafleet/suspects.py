@@ -6,6 +6,8 @@ order. So whoever finds a count above 0 knows how many owners in a row have died
 
 from __future__ import annotations
 
+IN_FLIGHT_PER_SLOT = 2
+"""While one record is with a handler, another one's outputs may be on their way to the brokers."""
 TRIAL_SECONDS = 10.0
 """An owner that dies sooner counts as one in a row, whatever it has settled."""
 _INNOCENT_DEATHS = 1
@@ -25,7 +27,7 @@ class Suspects:
         self.deaths = deaths  # of owners in a row, before this one
         self.is_lifted = deaths <= _INNOCENT_DEATHS  # nobody is suspected, or not any more
         self._concurrency = concurrency
-        self._room = concurrency if deaths else 0
+        self._room = IN_FLIGHT_PER_SLOT * concurrency if deaths else 0
         self._open: set[int] = set()
         self._has_settled = False
         self._trial_ends = now + TRIAL_SECONDS

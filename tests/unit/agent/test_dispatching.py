@@ -118,6 +118,24 @@ def test_no_more_than_the_concurrency_is_in_flight() -> None:
     assert fleet.most_running == 7
 
 
+@pytest.mark.parametrize(("guarantee", "called"), [("AtLeastOnce", 14), ("ExactlyOnce", 50)])
+def test_handlers_go_on_while_outputs_are_written_but_not_far(guarantee: str, called: int) -> None:
+    """What brokers that are away leave unsettled is repeated after a death: it stays little."""
+    fleet = Fleet()
+    fleet.fill(P0, [None] * 50)
+
+    async def story() -> None:
+        member = single(fleet, P0, concurrency=7, batch=50, guarantee=guarantee, writes_seconds=1_000)
+        await until(900)
+        assert len(fleet.calls) == called
+        await until_done(fleet, 10_000)
+        member.end()
+
+    run(story())
+
+    assert fleet.most_running <= 7
+
+
 def test_a_failing_record_holds_only_its_key_and_backs_off_longer_each_time() -> None:
     fleet = Fleet(plans={"tasks/0/0": Plan(seconds=0.0, verdicts=("failed", "failed", "finished"))})
     fleet.fill(P0, [b"bad", b"bad", b"good"])

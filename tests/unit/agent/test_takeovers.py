@@ -183,9 +183,9 @@ def test_suspects_run_few_at_a_time_until_as_many_are_settled_as_can_have_killed
         member = single(fleet, P0, batch=200, concurrency=16)
         await until(4)  # of 5
         assert len(fleet.calls) == 2  # 16, halved three times
-        await until(5 * 16 / 2 + 4)
-        assert set(names(fleet)[:16]) == {f"tasks/0/{offset}" for offset in range(16)}
-        assert len(fleet.calls) == 32
+        await until(5 * 32 / 2 + 4)  # 16 with their handlers, 16 being written
+        assert set(names(fleet)[:32]) == {f"tasks/0/{offset}" for offset in range(32)}
+        assert len(fleet.calls) == 48
         await until_done(fleet, 1_000)
         await member.stop(1)
 
