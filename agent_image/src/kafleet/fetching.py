@@ -8,6 +8,7 @@ from it: nothing can happen to a partition in the middle of one.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -61,17 +62,11 @@ class Fetcher:
         self._paused: set[Partition] = set()
         self.partitions: set[Partition] = set()
 
-    def learn(self, topics: Iterable[str], seconds: float) -> bool:
-        """Learn now where topics lead; else a first partition is begun up to a second late.
-
-        Best effort: returns whether brokers answered.
-        """
-        try:
+    def learn(self, topics: Iterable[str], seconds: float) -> None:
+        """Learn now where topics lead; else a first partition is begun up to a second late. Best effort."""
+        with suppress(KafkaException):  # why, tells the member, which is as far
             for topic in topics:
                 self._consumer.list_topics(topic, timeout=seconds)
-        except KafkaException:  # why, tells the member, which is as far
-            return False
-        return True
 
     def begin(self, starts: Sequence[TopicPartition]) -> None:
         """Read partitions, each from its offset."""

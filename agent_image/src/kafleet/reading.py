@@ -20,7 +20,6 @@ from kafleet.connections import librdkafka_settings
 from kafleet.fetching import Fetcher
 from kafleet.memberships import Membership
 from kafleet.ports import Assignment
-from kafleet.predecessors import Footprint, await_departure, client_ids_of
 from kafleet.records import Partition
 from kafleet.takeovers import checked, taken_over
 
@@ -81,8 +80,6 @@ class Reader:
         fail: Callable[[str], None],
     ) -> None:
         self._lane = lane
-        self._client_id = client_id
-        self._footprint = Footprint(lane.group, client_id)
         self._contact = contact
         self._logger = logger
         self._fail = fail
@@ -169,7 +166,9 @@ class Reader:
     def _run(self) -> None:
         try:
             topics = [source.topic for source in self._lane.inputs]
-            preparing = threading.Thread(target=self._prepare, args=(topics,), daemon=True)
+            preparing = threading.Thread(
+                target=self._fetcher.learn, args=(topics, _LEARN_SECONDS), daemon=True
+            )
             preparing.start()
             while preparing.is_alive():  # where no broker answers, the member says why
                 self._member.poll()
@@ -190,7 +189,6 @@ class Reader:
             # Closing a client under a call crashes the process; `stop` does not wait for longer.
             if self._in_use.acquire(timeout=_STOP_SECONDS):
                 self._member.leave()
-                self._footprint.remove()
                 self._fetcher.close()
             else:
                 self._is_committed = False
@@ -198,12 +196,6 @@ class Reader:
             self._tell(self._fail, f"the Kafka thread ended: {error}")
         finally:
             self._tell(_resolve, self._ended, None)
-
-    def _prepare(self, topics: Sequence[str]) -> None:
-        is_answered = self._fetcher.learn(topics, _LEARN_SECONDS)
-        if is_answered and self._footprint.is_there():
-            await_departure(self._client_id, client_ids_of(self._lane), logger=self._logger)
-        self._footprint.leave()
 
     def _serve(self, seconds: float = 0.0) -> None:
         """Carry out the commands that are there, waiting so long for a first one."""

@@ -104,7 +104,6 @@ class Worker(Process):
             "KAFLEET_LANE_FILE": str(lane_file),
             "KAFLEET_TERMINATION_LOG": str(self.termination_log),
             "KAFLEET_POD_NAME": name,
-            "TMPDIR": str(folder),  # kept when it is started again under its name, as in a pod
             "PYTHONSAFEPATH": "1",
             "PYTHONWARNINGS": "error",
             **(variables or {}),

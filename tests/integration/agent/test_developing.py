@@ -102,6 +102,8 @@ class Dev:
 @pytest.fixture
 def dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
     """Start `kafleet dev` in a folder of its own."""
+    # Where the tests run in the background Ctrl-C is ignored, and so it would be by what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     started: list[Dev] = []
 
     def start(text: str, *options: str) -> Dev:
@@ -113,6 +115,7 @@ def dev(tmp_path: Path) -> Iterator[Callable[..., Dev]]:
     for each in started:
         if each.process.poll() is None:
             each.end(signal.SIGKILL)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_records_from_a_file_from_standard_input_and_from_others_are_answered(
