@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import warnings
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
 from integration.servers import eventually
-
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
-    from kafka.admin import KafkaAdminClient, MemberToRemove
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,29 +106,6 @@ def test_a_second_rebalance_while_a_partition_moves_ends_with_everything_owned_o
 
     eventually(owned)
     assert numbers_answered(lane) == Counter(range(lane.partitions))
-
-
-def test_a_process_started_again_in_its_pod_joins_when_its_predecessor_is_taken_out_of_the_group(
-    lane: KafkaLane,
-) -> None:
-    """And waits for two seconds at most, if nobody does that."""
-    lane.configure_group({"consumer.session.timeout.ms": "45000", "consumer.heartbeat.interval.ms": "5000"})
-    worker = lane.worker("a")
-    worker.await_event("partitions assigned")
-    first = worker.member
-    worker.kill()
-    worker.start()
-    worker.await_event("the process before this one is still in the group, joining beside it")
-    eventually(lambda: worker.member not in {first, None})
-    second = worker.member
-    worker.kill()
-    admin = KafkaAdminClient(bootstrap_servers=lane.bootstrap_servers)
-    admin.remove_group_members(lane.name, [MemberToRemove(member_id=each) for each in (first, second)])
-    admin.close()
-    worker.start()
-    eventually(lambda: len(worker.events("partitions assigned")) == 2)
-
-    assert len(worker.events("the process before this one is still in the group, joining beside it")) == 1
 
 
 def test_when_all_is_settled_the_commit_is_past_transaction_markers(lane: KafkaLane) -> None:
