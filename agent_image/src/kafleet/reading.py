@@ -296,6 +296,7 @@ class Reader:
         with self._in_use:
             if self._is_stopping:
                 return None
+            self._fetcher.learn({each.topic for each in partitions}, _LEARN_SECONDS)  # some may be new
             return taken_over(
                 self._member.consumer,
                 partitions,

@@ -22,6 +22,8 @@ _CALL_SECONDS = 5.0
 class Committed(Protocol):
     """What is needed of the consumer."""
 
+    def list_topics(self, topic: str, timeout: float) -> object: ...
+
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]: ...
 
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]: ...
@@ -45,7 +47,11 @@ def taken_over(
     while partitions:
         try:
             starts = []
-            for each in checked(consumer.committed(partitions, timeout=_CALL_SECONDS)):
+            found = checked(consumer.committed(partitions, timeout=_CALL_SECONDS))
+            for topic in {each.topic for each in found if each.offset < 0}:
+                # Else a partition that was added stays unknown to a client that knew its topic before.
+                consumer.list_topics(topic, timeout=_CALL_SECONDS)
+            for each in found:
                 offset = each.offset
                 if offset < 0:
                     ends = consumer.get_watermark_offsets(each, timeout=_CALL_SECONDS)

@@ -24,6 +24,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -195,6 +196,18 @@ class KafkaLane:
         wanted = [NewTopic(topic, self.partitions, 1) for topic in topics]
         for created in self.admin.create_topics(wanted).values():
             created.result()
+        for topic in topics:
+            eventually(lambda topic=topic: self.ends(topic))  # type: ignore[misc]
+
+    def grow(self, partitions: int) -> None:
+        """Add partitions to all topics, up to so many."""
+        topics = (self.tasks, self.results, self.dead_letters)
+        for grown in self.admin.create_partitions(
+            [NewPartitions(each, partitions) for each in topics]
+        ).values():
+            grown.result()
+        self.partitions = partitions
+        self._renew_admin()
         for topic in topics:
             eventually(lambda topic=topic: self.ends(topic))  # type: ignore[misc]
 

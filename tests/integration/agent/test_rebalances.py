@@ -130,3 +130,16 @@ def test_when_all_is_settled_the_commit_is_past_transaction_markers(lane: KafkaL
     second = lane.worker("b")
     second.await_ready()
     assert lane.is_done()
+
+
+def test_partitions_that_are_added_are_read_from_their_start(lane: KafkaLane) -> None:
+    worker = lane.worker("a")
+    write_to(lane, 0, [0])
+    lane.await_done()
+    lane.grow(lane.partitions + 2)
+    write_to(lane, lane.partitions - 1, range(1, 11))
+    eventually(lambda: len(partitions_of(worker)) == lane.partitions)
+
+    lane.await_results(11)
+    lane.await_done()
+    assert set(numbers_answered(lane).values()) == {1}

@@ -251,6 +251,10 @@ class Consumer:
             raise KafkaException(answer)
         return [answer]
 
+    def list_topics(self, topic: str, timeout: float) -> None:
+        assert topic
+        assert timeout
+
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
         assert partition
         assert timeout
