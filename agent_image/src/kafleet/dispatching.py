@@ -268,8 +268,9 @@ class Dispatcher:
         delay = self._delay_after(item, task)
         if delay is None and not item.lot.is_closed:
             self._write(item)
-        else:
-            self._release(item, delay or 0.0)
+            self._pump()
+            return
+        self._release(item, delay or 0.0)
         self._pump()
         if not item.lot.is_leaving:
             self._balance(item.lot)
