@@ -165,15 +165,7 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            topics = [source.topic for source in self._lane.inputs]
-            preparing = threading.Thread(
-                target=self._fetcher.learn, args=(topics, _LEARN_SECONDS), daemon=True
-            )
-            preparing.start()
-            while preparing.is_alive():  # where no broker answers, the member says why
-                self._member.poll()
-                preparing.join(_POLL_SECONDS)
-            self._member.join(topics)
+            self._member.join([source.topic for source in self._lane.inputs])
             while not self._is_stopping:
                 self._contact.polled_at = time.monotonic()
                 self._member.poll()
@@ -296,7 +288,7 @@ class Reader:
         with self._in_use:
             if self._is_stopping:
                 return None
-            self._fetcher.learn({each.topic for each in partitions}, _LEARN_SECONDS)  # some may be new
+            self._fetcher.learn({each.topic for each in partitions}, _LEARN_SECONDS)
             return taken_over(
                 self._member.consumer,
                 partitions,
