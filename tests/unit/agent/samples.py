@@ -8,6 +8,7 @@ from typing import Any
 
 from kafleet.lanes import Lane, parse_lane
 from kafleet.records import Headers, Partition, Record
+from kafleet_operator.api.delivery import DeliverySpec
 
 TASKS = Partition("tasks", 0)
 THOROUGHNESS = int(os.environ.get("HISTORIES", "1"))
@@ -60,3 +61,20 @@ def record(
     partition: Partition = TASKS,
 ) -> Record:
     return Record(partition, offset, key, value, headers, 1_700_000_000_000)
+
+
+def unspecified_delivery() -> dict[str, object]:
+    """Return, in the lane file's words, what a resource asks for that says nothing of delivery."""
+    spec = DeliverySpec()
+    return {
+        "guarantee": spec.guarantee,
+        "ordering": spec.ordering,
+        "concurrency": spec.concurrency,
+        "task_timeout_seconds": spec.task_timeout,
+        "max_attempts": spec.max_attempts,
+        "backoff_initial_seconds": spec.backoff.initial,
+        "backoff_max_seconds": spec.backoff.max,
+        "drain_timeout_seconds": spec.drain_timeout,
+        "hop_limit": spec.hop_limit,
+        "start_from": spec.start_from,
+    }

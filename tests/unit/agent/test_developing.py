@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
+from unit.agent.samples import unspecified_delivery
 
 import kafleet
 from kafleet.developing.sessions import Session, _lines, _record
 from kafleet.developing.telling import Teller
 from kafleet.lanes import parse_lane
-from kafleet_operator.api.delivery import DeliverySpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,19 +92,7 @@ def test_the_lane_is_valid_and_delivers_as_a_resource_that_says_nothing_of_it(tm
     )
     lane = parse_lane(json.dumps(session._lane("127.0.0.1:1")))
 
-    spec = DeliverySpec()
-    assert lane.delivery.model_dump() == {
-        "guarantee": spec.guarantee,
-        "ordering": spec.ordering,
-        "concurrency": spec.concurrency,
-        "task_timeout_seconds": spec.task_timeout,
-        "max_attempts": spec.max_attempts,
-        "backoff_initial_seconds": spec.backoff.initial,
-        "backoff_max_seconds": spec.backoff.max,
-        "drain_timeout_seconds": spec.drain_timeout,
-        "hop_limit": spec.hop_limit,
-        "start_from": spec.start_from,
-    }
+    assert lane.delivery.model_dump() == unspecified_delivery()
     assert (lane.sends, lane.agent.config) == ({"billing": "billing.tasks"}, {"tone": "kind"})
 
 
