@@ -20,9 +20,10 @@ from pathlib import Path
 from benchmarks.candidates import environment
 from chaos.crews import Kind
 from chaos.oracle import Judgement, judge
-from chaos.running import ChaosBroker, Run
+from chaos.running import Run
 from chaos.schedules import MEAN_SECONDS, Schedule
 from integration.conftest import folder
+from integration.proxies import ProxiedBroker
 from integration.servers import PROJECT
 
 
@@ -88,21 +89,15 @@ def holds(schedule: Schedule, kind: Kind) -> bool:
 
 def run(schedule: Schedule, path: Path, kind: Kind) -> Judgement:
     """Run one schedule with a broker of its own."""
-    broker = ChaosBroker(path)
-    with broker.proxy:
-        try:
-            broker.start()
-            broker.await_ready()
-            begun = time.monotonic()
+    with ProxiedBroker(path).running() as broker:
+        begun = time.monotonic()
 
-            def say(what: str) -> None:
-                print(f"{time.monotonic() - begun:7.1f} s  {what}", flush=True)
+        def say(what: str) -> None:
+            print(f"{time.monotonic() - begun:7.1f} s  {what}", flush=True)
 
-            evidence = Run(schedule, broker, path, kind, say=say).evidence()
-            say("judging")
-            return judge(evidence)
-        finally:
-            broker.kill()
+        evidence = Run(schedule, broker, path, kind, say=say).evidence()
+        say("judging")
+        return judge(evidence)
 
 
 def told(judgement: Judgement, kind: Kind) -> str:

@@ -11,8 +11,6 @@ from chaos.oracle import Evidence
 from chaos.schedules import HEARTBEAT_SECONDS, SESSION_SECONDS, What
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from integration.agent.lanes import KafkaLane
-from integration.proxies import Proxy
-from integration.servers import Broker, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,9 +18,9 @@ if TYPE_CHECKING:
 
     from chaos.crews import Kind
     from chaos.schedules import Fault, Schedule, Task
+    from integration.proxies import ProxiedBroker
 
 PARTITIONS: Final = 12
-_LISTENER: Final = "PROXIED"
 _LOOK_SECONDS: Final = 0.05
 _CALL_SECONDS: Final = 1.0
 _BETWEEN_FAULTS_SECONDS: Final = 0.5
@@ -34,23 +32,13 @@ _LEAVING_SECONDS: Final = 60.0
 _SETTLE_SECONDS: Final = 400.0  # suspects of a killer run one at a time, each after a commit
 
 
-class ChaosBroker(Broker):
-    """A broker whose clients go through a proxy, but for those that know its direct address."""
-
-    def __init__(self, folder: Path) -> None:
-        (port,) = free_ports(1)
-        proxied = f"127.0.0.1:{port}"
-        super().__init__(folder, listeners={_LISTENER: "PLAINTEXT"}, advertised={_LISTENER: proxied})
-        self.proxy = Proxy(self.addresses[_LISTENER], proxied)
-
-
 class Run:
     """One run of a schedule. `say` is told what happens."""
 
     def __init__(
         self,
         schedule: Schedule,
-        broker: ChaosBroker,
+        broker: ProxiedBroker,
         folder: Path,
         kind: Kind,
         *,

@@ -14,11 +14,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from integration.servers import Broker, free_ports
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
+    from pathlib import Path
 
 END_TXN = 26
 """Kafka's key of the request that commits or aborts a transaction."""
+_LISTENER = "PROXIED"
 _CHUNK_BYTES = 1 << 18
 _LATE_SECONDS = 1.0  # a broker drops what it has read of a connection only after it is closed
 
@@ -181,6 +185,27 @@ class Proxy:
                 delay.times -= 1
                 return delay
         return None
+
+
+class ProxiedBroker(Broker):
+    """A broker whose clients go through `proxy`, but for those that know its direct address."""
+
+    def __init__(self, folder: Path) -> None:
+        (port,) = free_ports(1)
+        address = f"127.0.0.1:{port}"
+        super().__init__(folder, {_LISTENER: "PLAINTEXT"}, advertised={_LISTENER: address})
+        self.proxy = Proxy(self.addresses[_LISTENER], address)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Self]:
+        """Run both; answers are there from the beginning."""
+        with self.proxy:
+            try:
+                self.start()
+                self.await_ready()
+                yield self
+            finally:
+                self.kill()
 
 
 def _client_of(request: bytes) -> str | None:

@@ -19,5 +19,4 @@ def lane(bootstrap_servers: str, tmp_path: Path) -> Iterator[KafkaLane]:
     try:
         yield lane
     finally:
-        for worker in lane.workers:
-            worker.kill()
+        lane.kill()

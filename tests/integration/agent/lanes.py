@@ -235,6 +235,11 @@ class KafkaLane:
         self.workers.append(worker)
         return worker
 
+    def kill(self) -> None:
+        """End every agent that was started."""
+        for worker in self.workers:
+            worker.kill()
+
     def lane_file(self, handler: str, **delivery: object) -> dict[str, Any]:
         return {
             "version": 1,

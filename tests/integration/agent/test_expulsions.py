@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-import uuid
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.agent.lanes import KafkaLane, Worker, expected
+from integration.agent.lanes import KafkaLane, expected
+from integration.agent.proxied_lanes import ProxiedLane
 from integration.conftest import folder
-from integration.proxies import Proxy
-from integration.servers import Broker, eventually, free_ports
+from integration.proxies import ProxiedBroker
+from integration.servers import eventually
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
@@ -21,43 +21,19 @@ with warnings.catch_warnings():
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LISTENER = "PROXIED"
 LOST = "partitions lost, everything on them is cancelled"
-
-
-class ProxiedLane(KafkaLane):
-    """A lane of which one worker goes through a proxy."""
-
-    def __init__(self, broker: Broker, proxy: Proxy, path: Path) -> None:
-        super().__init__(broker.bootstrap_servers, f"lane-{uuid.uuid4().hex[:8]}", path)
-        self.proxy = proxy
-
-    def behind_the_proxy(self, name: str, **delivery: object) -> Worker:
-        file = self.lane_file("echo:agent", **delivery) | {"bootstrapServers": self.proxy.address}
-        worker = Worker(f"{self.name}-{name}", file, self.folder)
-        worker.start()
-        self.workers.append(worker)
-        return worker
 
 
 @pytest.fixture
 def proxied(tmp_path: Path) -> Iterator[ProxiedLane]:
     """Run a broker, a proxy before it, and make a lane."""
-    (port,) = free_ports(1)
-    address = f"127.0.0.1:{port}"
-    with folder() as path:
-        broker = Broker(Path(path), {LISTENER: "PLAINTEXT"}, advertised={LISTENER: address})
-        with Proxy(broker.addresses[LISTENER], address) as proxy:
-            try:
-                broker.start()
-                broker.await_ready()
-                lane = ProxiedLane(broker, proxy, tmp_path)
-                lane.create()
-                yield lane
-            finally:
-                for worker in lane.workers:
-                    worker.kill()
-                broker.kill()
+    with folder() as path, ProxiedBroker(Path(path)).running() as broker:
+        lane = ProxiedLane(broker, tmp_path)
+        lane.create()
+        try:
+            yield lane
+        finally:
+            lane.kill()
 
 
 def test_a_worker_that_is_removed_alive_stops_everything_and_joins_again(lane: KafkaLane) -> None:

@@ -2,66 +2,44 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import KafkaException, Producer
 from integration.agent.lanes import KafkaLane, Worker, expected
+from integration.agent.proxied_lanes import ProxiedLane
 from integration.conftest import folder
-from integration.proxies import END_TXN, Proxy
-from integration.servers import Broker, eventually, free_ports
+from integration.proxies import END_TXN, ProxiedBroker
+from integration.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STAGES = {"the first record": 24, "records": 0, "offsets": 25, "positions": 28, "the end": END_TXN}
 """What a transaction asks of the brokers, in order, with Kafka's keys of the requests."""
-LISTENER = "PROXIED"
 
 
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[tuple[Broker, Proxy]]:
+def proxied_broker() -> Iterator[ProxiedBroker]:
     """Run a broker and a proxy before it."""
-    (port,) = free_ports(1)
-    address = f"127.0.0.1:{port}"
-    with folder() as path:
-        broker = Broker(Path(path), {LISTENER: "PLAINTEXT"}, advertised={LISTENER: address})
-        with Proxy(broker.addresses[LISTENER], address) as proxy:
-            try:
-                broker.start()
-                broker.await_ready()
-                yield broker, proxy
-            finally:
-                broker.kill()
-
-
-class ProxiedLane(KafkaLane):
-    """A lane whose agents go through a proxy."""
-
-    def __init__(self, broker: Broker, proxy: Proxy, path: Path) -> None:
-        super().__init__(broker.bootstrap_servers, f"lane-{uuid.uuid4().hex[:8]}", path)
-        self.proxy = proxy
-
-    def exact(self, name: str) -> Worker:
-        """Start an agent process that delivers exactly once."""
-        file = self.lane_file("echo:agent", guarantee="ExactlyOnce")
-        worker = Worker(f"{self.name}-{name}", file | {"bootstrapServers": self.proxy.address}, self.folder)
-        worker.start()
-        self.workers.append(worker)
-        return worker
+    with folder() as path, ProxiedBroker(Path(path)).running() as broker:
+        yield broker
 
 
 @pytest.fixture
-def proxied(proxy: tuple[Broker, Proxy], tmp_path: Path) -> Iterator[ProxiedLane]:
-    lane = ProxiedLane(*proxy, tmp_path)
+def proxied(proxied_broker: ProxiedBroker, tmp_path: Path) -> Iterator[ProxiedLane]:
+    lane = ProxiedLane(proxied_broker, tmp_path)
     lane.create()
     try:
         yield lane
     finally:
-        for worker in lane.workers:
-            worker.kill()
+        lane.kill()
+
+
+def exact(lane: ProxiedLane) -> Worker:
+    """Start an agent process behind the proxy that delivers exactly once; its name is always the same."""
+    return lane.behind_the_proxy("a", guarantee="ExactlyOnce")
 
 
 def test_results_and_positions_are_committed_together(lane: KafkaLane) -> None:
@@ -117,7 +95,7 @@ def test_a_client_that_sends_the_end_of_a_transaction_again_shows_what_it_aborte
 
 
 def test_an_end_that_arrives_late_ends_no_later_transaction(proxied: ProxiedLane) -> None:
-    worker = proxied.exact("a")
+    worker = exact(proxied)
     proxied.feed(50, keys=50)
     proxied.flush()
     proxied.await_done()
@@ -136,7 +114,7 @@ def test_an_end_that_arrives_late_ends_no_later_transaction(proxied: ProxiedLane
 def test_a_process_killed_at_any_stage_of_a_transaction_repeats_no_result(proxied: ProxiedLane) -> None:
     """What it had sent reaches the broker when its successor, of the same name, works already."""
     keys = 20
-    proxied.exact("a")
+    exact(proxied)
     for round_, (stage, api_key) in enumerate(STAGES.items()):
         held = proxied.proxy.held
         worker = proxied.workers[-1]
@@ -146,7 +124,7 @@ def test_a_process_killed_at_any_stage_of_a_transaction_repeats_no_result(proxie
         eventually(lambda held=held: proxied.proxy.held > held)  # type: ignore[misc]
         worker.kill()
         print("killed while it sent", stage)
-        proxied.exact("a")
+        exact(proxied)
         proxied.await_done()
 
     assert proxied.answers() == expected(len(STAGES) * keys, keys=keys)
