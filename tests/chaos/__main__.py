@@ -16,15 +16,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.candidates import environment
 from chaos.crews import Kind
-from chaos.oracle import Judgement, judge
+from chaos.judgements import Death
 from chaos.running import Run
 from chaos.schedules import MEAN_SECONDS, Schedule
 from integration.conftest import folder
 from integration.proxies import ProxiedBroker
 from integration.servers import PROJECT
+
+if TYPE_CHECKING:
+    from chaos.judgements import Judgement
 
 
 def main() -> int:
@@ -33,7 +37,13 @@ def main() -> int:
     kind = peer(arguments.peer) if arguments.peer else Kind(arguments.guarantee)
     failed = []
     for seed in range(first, first + arguments.rounds):
-        schedule = Schedule.drawn(seed, arguments.records, arguments.faults, mean_seconds=arguments.seconds)
+        schedule = Schedule.drawn(
+            seed,
+            arguments.records,
+            arguments.faults,
+            mean_seconds=arguments.seconds,
+            is_exactly_once=kind.is_exactly_once,
+        )
         if not holds(schedule, kind):
             failed.append(seed)
     print(f"{arguments.rounds - len(failed)} of {arguments.rounds} rounds passed", *failed)
@@ -95,21 +105,25 @@ def run(schedule: Schedule, path: Path, kind: Kind) -> Judgement:
         def say(what: str) -> None:
             print(f"{time.monotonic() - begun:7.1f} s  {what}", flush=True)
 
-        evidence = Run(schedule, broker, path, kind, say=say).evidence()
-        say("judging")
-        return judge(evidence)
+        return Run(schedule, broker, path, kind, say=say).judgement()
 
 
 def told(judgement: Judgement, kind: Kind) -> str:
     """Put a judgement in words."""
     violations = judgement.disordered.count + judgement.overlapped.count
+    deaths = judgement.deaths.values()
+    worst = max(deaths, key=lambda each: each.repeated, default=Death())
+    repeated = sum(each.repeated for each in deaths)
+    forgettable = sum(each.forgettable for each in deaths)
     lines = [
         ", ".join(
             [
-                f"{judgement.records} records and {judgement.deaths} deaths: {judgement.lost.count} lost",
+                f"{judgement.records} records and {len(deaths)} deaths: {judgement.lost.count} lost",
                 f"{violations} order violations and {judgement.by_expelled.count} by expelled processes",
                 f"{judgement.repeated.count} outcomes repeated",
                 f"{judgement.reworked} attempts at what was done ({judgement.needless.count} needless)",
+                f"{repeated} of {forgettable} that deaths may repeat",
+                f"{worst.repeated} of {worst.forgettable} by one",
             ]
         )
     ]

@@ -11,9 +11,10 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from chaos.oracle import Absence
+from chaos.facts import EVERYBODY, Absence
 from chaos.schedules import MAX_ATTEMPTS, SESSION_SECONDS, TASK_TIMEOUT_SECONDS, What
 from integration.agent.lanes import Worker
+from integration.proxies import END_TXN
 from integration.servers import PROJECT
 
 with warnings.catch_warnings():  # kafka-python reads its own files by what Python 3.11 calls deprecated
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from integration.proxies import Proxy
 
 CONCURRENCY: Final = 32
-EVERYBODY: Final = ""
-"""Whom an absence is about that concerns all processes, a broker's restart say."""
 _NOTICE_SECONDS: Final = 5.0  # until who comes back has learned what it missed
 _CUT_SECONDS: Final = 5.0  # until a client has connected again
 _ALMOST_EXPELLED_SECONDS: Final = SESSION_SECONDS - 1.5  # the last heartbeat was that much earlier
@@ -164,6 +163,8 @@ class Crew:
                 self._freeze(hand, fault.seconds)
             case What.SILENCE | What.LONG_SILENCE | What.LATE:
                 self._silence(hand, fault.seconds, is_kept=fault.what == What.LATE)
+            case What.LATE_END:
+                self.proxy.delay(END_TXN, fault.seconds, client=hand.name)
             case _:
                 self.note(hand.process, time.monotonic(), _CUT_SECONDS)
                 self.proxy.cut(hand.name)

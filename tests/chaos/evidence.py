@@ -13,7 +13,7 @@ from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from chaos.oracle import NO_KEY, Attempt, Identity, Input, Output
+from chaos.facts import NO_KEY, Attempt, Identity, Input, Output
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 if TYPE_CHECKING:
@@ -43,23 +43,20 @@ class Witness:
         self._bootstrap_servers = bootstrap_servers
         self._wall_seconds = time.time() - time.monotonic()
 
-    def inputs(self, topic: str) -> list[Input]:
-        return [
-            Input(identity, message.partition(), is_poison)
-            for message in self._read(topic)
-            for identity, is_poison in [_named(message)]
-        ]
+    def inputs(self, topic: str) -> Iterator[Input]:
+        for message in self._read(topic):
+            identity, is_poison = _named(message)
+            yield Input(identity, message.partition(), is_poison)
 
-    def answers(self, topic: str) -> list[Output]:
-        found = []
+    def answers(self, topic: str) -> Iterator[Output]:
         for message in self._read(topic):
             answer = json.loads(message.value())
             identity = Identity(answer["key"], answer["sequence"])
-            found.append(Output(identity, self._moment(message), answer["process"]))
-        return found
+            yield Output(identity, self._moment(message), answer["process"])
 
-    def dead_letters(self, topic: str) -> list[Output]:
-        return [Output(_named(message)[0], self._moment(message), "") for message in self._read(topic)]
+    def dead_letters(self, topic: str) -> Iterator[Output]:
+        for message in self._read(topic):
+            yield Output(_named(message)[0], self._moment(message), "")
 
     def commits(self, group: str, topic: str) -> dict[int, list[float]]:
         """Return when the brokers wrote down a commit of the group, by partition."""
@@ -120,24 +117,13 @@ def rejoins_in(log: Path) -> list[float]:
     return found
 
 
-def attempts_in(folder: Path) -> list[Attempt]:
-    """Read the journals: a line with key, sequence and begin, and one more with end and success."""
-    found = []
-    for journal in sorted(folder.glob("*.attempts")):
-        process = journal.stem
-        open_attempts: dict[str, Identity] = {}
-        for line in journal.read_text().splitlines():
-            key, sequence, began, *rest = line.split(" ")
-            name = f"{key} {sequence} {began}"
-            if not rest:
-                open_attempts[name] = Identity(key, int(sequence))
-                continue
-            ended, is_answered = rest
-            identity = open_attempts.pop(name)
-            found.append(Attempt(identity, process, float(began), float(ended), is_answered == "1"))
-        for name, identity in open_attempts.items():
-            found.append(Attempt(identity, process, float(name.rpartition(" ")[2]), None, is_answered=False))
-    return found
+def attempts_in(journal: Path) -> Iterator[Attempt]:
+    """Read what a process did: each attempt when it begins, with no end, and once more if it has ended."""
+    with journal.open() as lines:
+        for line in lines:
+            key, sequence, began, *rest = line.rstrip("\n").split(" ")
+            begun = Attempt(Identity(key, int(sequence)), journal.stem, float(began), None, is_answered=False)
+            yield begun._replace(ended=float(rest[0]), is_answered=rest[1] == "1") if rest else begun
 
 
 def _named(message: Message) -> tuple[Identity, bool]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from chaos.crews import EVERYBODY, Crew
+from chaos.crews import Crew
 from chaos.evidence import HEADER, Witness, attempts_in, header_of, rejoins_in
-from chaos.oracle import Evidence
+from chaos.facts import EVERYBODY
+from chaos.oracle import judge_all
+from chaos.piles import Piles
 from chaos.schedules import HEARTBEAT_SECONDS, SESSION_SECONDS, What
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from integration.agent.lanes import KafkaLane
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaos.crews import Kind
+    from chaos.judgements import Judgement
     from chaos.schedules import Fault, Schedule, Task
     from integration.proxies import ProxiedBroker
 
@@ -25,7 +28,8 @@ _LOOK_SECONDS: Final = 0.05
 _CALL_SECONDS: Final = 1.0
 _BETWEEN_FAULTS_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 15.0  # for the share of the work that a fault comes after
-_AHEAD: Final = 0.2  # of all records, written before they are needed
+_AHEAD: Final = 0.2  # of all records, written before they are needed, but not more than
+_MOST_AHEAD: Final = 12_000
 _BROKER_SECONDS: Final = 15.0  # from a broker's first answer until all clients are back
 _RESET_SECONDS: Final = 5.0  # until all clients have connected again
 _LEAVING_SECONDS: Final = 60.0
@@ -62,8 +66,8 @@ class Run:
             }
         )
 
-    def evidence(self) -> Evidence:
-        """Run it to its end, or until it stalls, and return what is known of it."""
+    def judgement(self) -> Judgement:
+        """Run it to its end, or until it stalls, and judge it."""
         self._prepare()
         try:
             self._disturb()
@@ -72,16 +76,18 @@ class Run:
             self._crew.end()
         for moment in rejoins_in(self._broker.process.log):
             self._crew.note_rejoin(moment)
+        if self._broker.proxy.held:
+            self._say(f"{self._broker.proxy.held} ends of transactions were held back")
+        self._say("judging")
         witness, lane = Witness(self._broker.bootstrap_servers), self._lane
-        return Evidence(
-            inputs=witness.inputs(lane.tasks),
-            answers=witness.answers(lane.results),
-            dead_letters=witness.dead_letters(lane.dead_letters),
-            attempts=attempts_in(lane.folder),
-            absences=self._crew.absences,
-            complaints=self._crew.complaints,
-            commits=witness.commits(lane.name, lane.tasks),
-        )
+        with Piles(lane.folder, self._schedule.records) as piles:
+            piles.add_inputs(witness.inputs(lane.tasks))
+            piles.add_answers(witness.answers(lane.results))
+            piles.add_dead_letters(witness.dead_letters(lane.dead_letters))
+            for journal in lane.folder.glob("*.attempts"):
+                piles.add_attempts(attempts_in(journal))
+            commits = witness.commits(lane.name, lane.tasks)
+            return judge_all(piles.parts(self._crew.absences, self._crew.complaints, commits))
 
     def _prepare(self) -> None:
         self._lane.create()
@@ -98,7 +104,7 @@ class Run:
 
     def _disturb(self) -> None:
         for fault in self._schedule.faults:
-            self._write(fault.share + _AHEAD)
+            self._write(fault.share + min(_AHEAD, _MOST_AHEAD / self._schedule.records))
             begun = time.monotonic()
             while time.monotonic() < begun + _BETWEEN_FAULTS_SECONDS or (
                 self._done() < fault.share * self._schedule.records

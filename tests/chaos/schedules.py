@@ -19,11 +19,13 @@ SESSION_SECONDS: Final = 6.0
 HEARTBEAT_SECONDS: Final = 1.5
 TASK_TIMEOUT_SECONDS: Final = 5.0
 MAX_ATTEMPTS: Final = 4
+PATIENCE_SECONDS: Final = 10.0
+"""How long an agent waits for the end of a transaction before it takes another producer."""
 MOST_WORKERS: Final = 8
 MEAN_SECONDS: Final = 0.02
 _ALWAYS: Final = 1_000_000
 _MOST_MEANS: Final = 12
-_RECORDS_PER_FAULT: Final = 5_000
+_RECORDS_PER_FAULT: Final = 8_000
 _FEWEST_FAULTS: Final = 13
 _MOST_FAULTS: Final = 120
 
@@ -44,6 +46,7 @@ class What(StrEnum):
     LATE = "half-open, and then everything arrives late"
     BROKER_RESTART = "restart the broker"
     BROKER_KILL = "kill the broker"
+    LATE_END = "hold back the end of a transaction"
 
 
 _WEIGHTS: Final = {
@@ -60,6 +63,7 @@ _WEIGHTS: Final = {
     What.LATE: 2,
     What.BROKER_RESTART: 1,
     What.BROKER_KILL: 1,
+    What.LATE_END: 3,
 }
 
 
@@ -106,7 +110,13 @@ class Schedule:
 
     @classmethod
     def drawn(
-        cls, seed: int, records: int, faults: int | None = None, *, mean_seconds: float = MEAN_SECONDS
+        cls,
+        seed: int,
+        records: int,
+        faults: int | None = None,
+        *,
+        mean_seconds: float = MEAN_SECONDS,
+        is_exactly_once: bool = False,
     ) -> Schedule:
         """Draw a schedule; each kind of fault comes once before any comes often.
 
@@ -116,9 +126,11 @@ class Schedule:
         count = faults
         if count is None:
             count = min(max(records // _RECORDS_PER_FAULT, _FEWEST_FAULTS), _MOST_FAULTS)
-        kinds = list(What)
+        known = [what for what in What if is_exactly_once or what != What.LATE_END]
+        kinds = list(known)
         dice.shuffle(kinds)
-        kinds += dice.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=max(0, count - len(kinds)))
+        weights = [_WEIGHTS[what] for what in known]
+        kinds += dice.choices(known, weights, k=max(0, count - len(kinds)))
         # The last tenth is left alone, so that what hangs is seen to hang.
         drawn = tuple(
             _fault(dice, what, (number + dice.uniform(0.1, 0.9)) / count * 0.9)
@@ -149,6 +161,7 @@ def _fault(dice: random.Random, what: What, share: float) -> Fault:
         What.SILENCE: dice.uniform(0.5, SESSION_SECONDS * 0.6),
         What.LONG_SILENCE: dice.uniform(SESSION_SECONDS + 2, SESSION_SECONDS + 5),
         What.LATE: dice.uniform(1, SESSION_SECONDS + 3),
+        What.LATE_END: dice.uniform(0.5, PATIENCE_SECONDS * 1.4),
         What.BROKER_KILL: dice.uniform(0, 4),
         What.BROKER_RESTART: dice.uniform(0, 2),
     }.get(what, dice.uniform(0, 1.5))

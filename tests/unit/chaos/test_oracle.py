@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chaos.oracle import NO_KEY, Absence, Attempt, Evidence, Identity, Input, Output, judge
+from chaos.facts import NO_KEY, Absence, Attempt, Evidence, Identity, Input, Output
+from chaos.oracle import judge, judge_all
+from chaos.piles import RECORDS, Piles
 
 TESTS = Path(__file__).parents[2]
 KEYS = ("a", "b", NO_KEY)
@@ -39,6 +41,7 @@ GOOD = Evidence(
     answers=[answer(name) for name in NAMES if name != POISON],
     dead_letters=[answer(POISON, process="")],
     attempts=[attempt(name) for name in NAMES],
+    commits={0: [20.0]},
 )
 FIRST, LAST = Identity("a", 0), Identity("a", EACH - 1)
 
@@ -180,3 +183,66 @@ def test_the_oracle_knows_nothing_of_kafleet() -> None:
     printed = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
 
     assert printed == "[]\n"
+
+
+def test_what_a_death_repeated_is_counted_against_what_it_may_repeat() -> None:
+    """Both were written by who died, but the commits at 15 and 16 knew of the first one."""
+    early, late = Identity("a", 3), LAST
+    evidence = replace(
+        GOOD,
+        attempts=[*GOOD.attempts, attempt(late, 9.0, "q"), attempt(late, 10.0, "q")],
+        absences=[death("p", 16.5)],
+        commits={0: [15.0, 16.0]},
+    )
+    judgement = judge(evidence)
+
+    assert judgement.reworked == 2
+    assert judgement.deaths["p"].repeated == 1
+    assert 1 <= judgement.deaths["p"].forgettable < len(NAMES)
+    known = judge(replace(evidence, attempts=[*GOOD.attempts, attempt(early, 9.0, "q")]))
+    assert known.needless.count == 1
+
+
+def test_a_death_explains_no_repeat_of_what_was_done_again_after_it() -> None:
+    again, once_more = attempt(LAST, 9.0, "q"), attempt(LAST, 15.0, "r")
+    evidence = replace(
+        GOOD,
+        answers=[*GOOD.answers, answer(LAST, 9.0, "q")],
+        attempts=[*GOOD.attempts, again, once_more],
+        absences=[death("p", 15.0)],
+        commits={0: [20.0, 24.9, 26.0, 27.0]},
+    )
+
+    assert list(judge(evidence).problems()) == ["repeated although committed before"]
+    assert judge(replace(evidence, attempts=[*GOOD.attempts, again])).problems() == {}
+
+
+def test_outcomes_that_nobody_commits_in_time_are_named_unless_somebody_was_disturbed() -> None:
+    evidence = replace(GOOD, commits={0: [12.0, 40.0]})
+    away = Absence("", 20.0, 30.0, is_death=False, is_expelled=False)
+
+    assert judge(evidence).uncommitted.count == sum(began(name) + 0.5 > 12.0 for name in NAMES)
+    assert judge(replace(evidence, absences=[away])).problems() == {}
+
+
+def test_piles_tell_the_same_as_the_whole(tmp_path: Path) -> None:
+    attempts = [*GOOD.attempts, attempt(LAST, 9.0, "q"), attempt(FIRST, 1.2, "q")._replace(ended=None)]
+    whole = replace(
+        GOOD, answers=GOOD.answers[1:], attempts=attempts, absences=[death("p", 17.0)], complaints=["one"]
+    )
+    with Piles(tmp_path, 3 * RECORDS) as piles:
+        piles.add_inputs(whole.inputs)
+        piles.add_answers(whole.answers)
+        piles.add_dead_letters(whole.dead_letters)
+        for each in sorted(attempts, key=lambda each: each.started):
+            piles.add_attempts([each._replace(ended=None, is_answered=False)])
+            if each.ended is not None:
+                piles.add_attempts([each])
+        parts = list(piles.parts(whole.absences, whole.complaints, whole.commits))
+
+    assert len([part for part in parts if part.inputs]) > 1
+    judgement, expected = judge_all(parts), judge(whole)
+    for name, finding in expected.problems(is_exactly_once=True).items():
+        assert judgement.problems(is_exactly_once=True)[name].count == finding.count
+    assert (judgement.records, judgement.reworked) == (expected.records, expected.reworked)
+    assert judgement.deaths == expected.deaths
