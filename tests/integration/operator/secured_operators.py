@@ -53,7 +53,8 @@ class SecuredOperator(Operator):
 
 def operator_rights(user: str, namespace: Namespace) -> list[Any]:
     every = [f"{namespace.name}.*"]
-    names = ("every topic of a fleet", "every managed topic", "every inbox", "every group of a fleet")
+    topics = ("every topic of a fleet", "every managed topic", "every inbox")
+    names = (*topics, "every group of a fleet", "`<group>/*`")
     return rights_of("The operator", user, dict.fromkeys(names, every))
 
 

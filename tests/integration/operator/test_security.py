@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from certificates import Authority
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from integration.conftest import folder
 from integration.operator.operators import Namespace, agent_group
 from integration.operator.secured_operators import (
@@ -176,6 +176,44 @@ def test_a_missing_right_on_groups_is_named_and_healed(
     assert namespace.condition("triage", "TopicsReady")["status"] == "True"
     secured_broker.allow(*rights)
     namespace.await_condition("triage", "Progressing", "True")
+    assert secured.is_healthy()
+
+
+def test_a_missing_right_on_transactional_ids_is_named_and_healed(
+    secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
+) -> None:
+    """Brokers leave what may not be seen out of their lists without a word: the operator asks."""
+    # Write implies Describe.
+    describe, write = (
+        grant(USER, "transactional id", f"{namespace.name}.*", each) for each in ("Describe", "Write")
+    )
+    secured_broker.forbid(describe, write)
+    namespace.apply(agent_group("triage", namespace.name, {"delivery": {"guarantee": "ExactlyOnce"}}))
+    ids = f"{namespace.name}.triage.workers/"
+
+    message = namespace.await_condition("triage", "AgentsReady", "Unknown", "NotAuthorized")
+    assert message.startswith(f"transactional ids '{ids}*': no ACL allows the operator Describe; grant it")
+    secured_broker.allow(describe)
+    namespace.await_condition("triage", "AgentsReady", "False", "RollingOut")
+    producer = Producer(
+        {
+            "bootstrap.servers": secured_broker.bootstrap_servers,
+            "transactional.id": f"{ids}gone",
+            "transaction.timeout.ms": 600_000,  # longer than the test may take
+            "log_level": 0,
+        }
+    )
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(f"{namespace.name}.triage.results", b"{}")
+    assert producer.flush(30) == 0
+    message = namespace.await_condition("triage", "AgentsReady", "False", "NotAuthorized")
+    assert message.startswith(f"transactional id '{ids}gone': no ACL allows the operator Write; grant it")
+
+    secured_broker.allow(write)
+    namespace.await_condition("triage", "AgentsReady", "False", "RollingOut")
+    with pytest.raises(KafkaException, match="fenced"):
+        producer.commit_transaction(30)
     assert secured.is_healthy()
 
 

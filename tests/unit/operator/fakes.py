@@ -11,7 +11,7 @@ from kafleet_operator.effects.groups import Ends
 from kafleet_operator.effects.references import SOURCES
 from kafleet_operator.effects.views import TYPES
 from kafleet_operator.errors import Conflict, KafkaUnreachable, NotFound
-from kafleet_operator.planning.observations import GroupState, TopicState
+from kafleet_operator.planning.observations import GroupState, OpenTransaction, TopicState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -190,7 +190,7 @@ def _path(body: Json) -> str:
 
 
 class FakeKafka:
-    """A Kafka, as `effects.kafka.Kafka`: it is its own topics and groups.
+    """A Kafka, as `effects.kafka.Kafka`: it is its own topics.
 
     `members` are in every group. Reads take `seconds`; `looks` notes when each began, `at_once` how many went
     on at the same time at most.
@@ -207,6 +207,7 @@ class FakeKafka:
         self._looking = 0
         self.topics = self
         self.groups = _FakeGroups(self)
+        self.transactions = _FakeTransactions()
 
     async def observe(self, names: Iterable[str], *, anew: bool) -> dict[str, TopicState | None]:
         del anew
@@ -279,4 +280,23 @@ class _FakeGroups:
         raise NotImplementedError(steps)
 
     async def delete(self, _names: Iterable[str]) -> dict[str, KafleetError]:
+        return {}
+
+
+class _FakeTransactions:
+    """`left_open` are the transactions there are; `looks` notes whose were looked at."""
+
+    def __init__(self) -> None:
+        self.left_open: set[OpenTransaction] = set()
+        self.looks: list[str] = []
+
+    async def observe(self, groups: Iterable[str], *, anew: bool) -> dict[str, tuple[OpenTransaction, ...]]:
+        del anew
+        self.looks += groups
+        return {
+            group: tuple(sorted(each for each in self.left_open if each.group == group)) for group in groups
+        }
+
+    async def end(self, transactions: Iterable[OpenTransaction]) -> dict[str, KafleetError]:
+        self.left_open -= set(transactions)
         return {}

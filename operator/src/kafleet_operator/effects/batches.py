@@ -14,6 +14,8 @@ Value = TypeVar("Value")
 Step = TypeVar("Step")
 Result = TypeVar("Result")
 
+# Of the time between two observations of a fleet: each finds values that are new, and most find them read.
+FRESH_SHARE: Final = 0.8
 # What nobody has asked for this long is not read along any more.
 FORGET_SECONDS: Final = 60.0
 # How long the first step waits for others to go with it.

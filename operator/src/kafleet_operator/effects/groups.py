@@ -6,9 +6,9 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from kafleet_operator.effects.batches import Batches
+from kafleet_operator.effects.batches import FRESH_SHARE, Batches
 from kafleet_operator.effects.coordinators import Coordinators
 from kafleet_operator.effects.leaders import Leaders
 from kafleet_operator.errors import KafleetError, NotFound
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     Reading = GroupReading | KafleetError
 
 Wish = tuple[str, tuple["Partition", ...]]  # a group, and the partitions that it should consume
-
-# Of the time between two observations of a fleet: each finds values that are new, and most find them read.
-FRESH_SHARE: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)

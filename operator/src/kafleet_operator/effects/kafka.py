@@ -11,6 +11,7 @@ from kafleet_operator.effects.connections import kafka_python_settings
 from kafleet_operator.effects.groups import Groups
 from kafleet_operator.effects.nodes import Nodes
 from kafleet_operator.effects.topics import Topics
+from kafleet_operator.effects.transactions import Transactions
 from kafleet_operator.errors import ApiUnavailable, KafleetError, NotAuthorized
 from kafleet_operator.planning.observations import Unknown
 
@@ -30,6 +31,7 @@ class Kafka:
 
     topics: Topics
     groups: Groups
+    transactions: Transactions
 
 
 class Unusable:
@@ -75,7 +77,7 @@ class Clusters:
             )
         except KafleetError as error:
             clients: Any = Unusable(error)
-            return Kafka(Topics(clients, self._observe_seconds), Groups(clients, self._observe_seconds))
+            return self._kafka(clients, clients)
 
     def _cluster(
         self, connection: Connection, versions: tuple[str, ...], values: Mapping[SecretKey, str]
@@ -84,9 +86,13 @@ class Clusters:
         if kafka is None:
             brokers = Brokers(connection, values)
             nodes = Nodes(connection, kafka_python_settings(connection, values))
-            kafka = Kafka(Topics(brokers, self._observe_seconds), Groups(nodes, self._observe_seconds))
+            kafka = self._kafka(brokers, nodes)
             self._known[connection, versions] = kafka
         return kafka
+
+    def _kafka(self, brokers: Brokers, nodes: Nodes) -> Kafka:
+        seconds = self._observe_seconds
+        return Kafka(Topics(brokers, seconds), Groups(nodes, seconds), Transactions(nodes, seconds))
 
 
 def _version(key: SecretKey, seen: Seen) -> str:

@@ -5,6 +5,7 @@ Never takes over what belongs to somebody else, and never brings back what was d
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from kafleet_operator.effects.views import OWNED, TYPES, controller_of
@@ -52,6 +53,12 @@ class Objects:
             if body and not self._is_ours(body):
                 holders[kind, name] = self._holder(body)
         return holders
+
+    async def absent(self, kind: str, wanted: Iterable[str]) -> frozenset[str]:
+        """Return the names under which the API server has nothing of a kind now, whatever was seen before."""
+        names = list(wanted)
+        found = await asyncio.gather(*(self._look_up(kind, name) for name in names))
+        return frozenset(name for name, body in zip(names, found, strict=True) if body is None)
 
     async def apply(self, desired: Json) -> Json:
         """Make an object as desired and return it as it is now; Conflict if it is not what was seen last."""

@@ -11,7 +11,8 @@ from kafleet_operator.effects.views import OWNED, PODS
 from kafleet_operator.errors import KafleetError
 from kafleet_operator.planning.claims import claims_of_others
 from kafleet_operator.planning.draining import leftovers_of
-from kafleet_operator.planning.observations import GroupState, Observed, TopicState, Unknown
+from kafleet_operator.planning.fencing import exact_groups, unseen_pods
+from kafleet_operator.planning.observations import GroupState, Observed, OpenTransaction, TopicState, Unknown
 from kafleet_operator.planning.recoveries import seconds_since
 from kafleet_operator.planning.references import references_of
 from kafleet_operator.planning.workloads import position_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 TopicStates = dict[str, TopicState | None]
 GroupStates = dict[str, GroupState | Unknown]
+TransactionStates = dict[str, tuple[OpenTransaction, ...] | Unknown]
 Inputs = dict[str, list[str]]  # topics by the group that consumes them
 
 
@@ -57,8 +59,9 @@ class Observer:
         inputs |= {each.group: list(each.topics) for each in leftovers}
         dead_letters = {fleet.topic(lane.dead_letters).name for lane in fleet.lanes}
         wanted = [(type_.kind, f"{fleet.owner.name}-{lane.name}") for lane in fleet.lanes for type_ in OWNED]
-        (topics, groups, ends), foreign, references = await asyncio.gather(
+        (topics, groups, ends), transactions, foreign, references = await asyncio.gather(
             self._read_kafka(kafka, names, inputs, dead_letters, anew=anew),
+            _read_transactions(kafka, fleet, anew=anew),
             self._objects.foreign(wanted),
             self.observe_references(fleet),
         )
@@ -71,6 +74,8 @@ class Observer:
             references=references,
             claims=self.claims_of_others(body, fleet),
             young_from=await _read_ages(kafka, fleet, topics, groups),
+            transactions=transactions,
+            absent_pods=await self._objects.absent("Pod", unseen_pods(transactions, self._pods())),
         )
 
     async def observe_references(self, fleet: Fleet) -> Seen:
@@ -98,9 +103,12 @@ class Observer:
         return Observed(
             topics=topics,
             objects=self._objects.owned(),
-            pods=tuple(self._view.members(self._owner.key, [PODS])),
+            pods=self._pods(),
             **seen,
         )
+
+    def _pods(self) -> tuple[Json, ...]:
+        return tuple(self._view.members(self._owner.key, [PODS]))
 
     async def _read_topics(self, kafka: Kafka, names: set[str]) -> TopicStates | Unknown:
         try:
@@ -145,6 +153,11 @@ async def _read_groups(
     # Of the rest one partition each, which tells whether the topic is still there.
     others += [partition for topic in topics.values() for partition in _partitions(topic)[:1]]
     return await kafka.groups.observe(consumed, others, anew=anew)
+
+
+async def _read_transactions(kafka: Kafka, fleet: Fleet, *, anew: bool) -> TransactionStates:
+    groups = exact_groups(fleet)
+    return await kafka.transactions.observe(groups, anew=anew) if groups else {}
 
 
 async def _read_ages(

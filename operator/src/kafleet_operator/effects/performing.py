@@ -25,11 +25,13 @@ async def perform(plan: Plan, *, kafka: Kafka, objects: Objects) -> Outcome:
     Raises only `ApiUnavailable` and `Conflict`: after them nothing can be reported or the view was old, and
     the whole reconcile is to be repeated.
     """
+    ended = await _batch(plan.end_transactions, kafka.transactions.end, lambda step: step.id)
     created = await _batch(plan.create_topics, kafka.topics.create, lambda step: step.name)
     grown = await _batch(plan.grow_topics, kafka.topics.grow, lambda step: step.name)
     configured = await _batch(plan.configure_topics, kafka.topics.configure, lambda step: step.name)
     reset = await _batch(plan.reset_offsets, kafka.groups.reset, lambda step: step.group)
-    failures = [*_failures("topic", created, grown, configured), *_failures("group", reset)]
+    failures = [*_failures("transactional id", ended), *_failures("topic", created, grown, configured)]
+    failures += _failures("group", reset)
     applied = await _apply(plan.apply_objects, objects, failures)
     held = [(each, held_back(each, failures)) for each in plan.apply_dependents]
     applied |= await _apply([each.manifest for each, why in held if why is None], objects, failures)

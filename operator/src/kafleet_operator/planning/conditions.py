@@ -82,8 +82,9 @@ def topics_ready(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed)
 
 def agents_ready(fleet: Fleet, plan: Plan, outcome: Outcome, observed: Observed) -> Condition:
     """Say whether every lane has its replicas ready and its group assigned."""
-    groups = [observed.groups.get(lane.group) for lane in fleet.lanes]
-    unreadable = next((group for group in groups if isinstance(group, Unknown)), None)
+    seen = (observed.groups, observed.transactions)
+    found = [each.get(lane.group) for each in seen for lane in fleet.lanes]
+    unreadable = next((each for each in found if isinstance(each, Unknown)), None)
     if unreadable and not fleet.is_suspended:
         return _unknown("AgentsReady", unreadable)
     failed = _failed("AgentsReady", (each for each in outcome.failures if not _is_of_topic(each)))

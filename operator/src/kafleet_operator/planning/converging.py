@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kafleet_operator.planning import drift, manifests, names
 from kafleet_operator.planning.draining import plan_leftovers
+from kafleet_operator.planning.fencing import plan_fencing
 from kafleet_operator.planning.observations import Unknown
 from kafleet_operator.planning.plans import Dependent, Plan, Refusal, join, refusal, subject_of
 from kafleet_operator.planning.references import blockers_of, content_hash, lacks_of, references_of_lane
@@ -50,7 +51,7 @@ def plan_fleet(
             )
             needs = _needs(fleet, lane, topics, files, observed)
             plans.append(_after(_plan_object(deployment, observed), needs))
-    return join((*plans, plan_leftovers(fleet, observed)))
+    return join((*plans, plan_leftovers(fleet, observed), plan_fencing(observed)))
 
 
 def _plan_files(fleet: Fleet, lane: Lane, observed: Observed) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kafleet_operator.planning import names
 
@@ -78,6 +78,19 @@ class GroupState:
         return self.state == "Stable"
 
 
+class OpenTransaction(NamedTuple):
+    """A transaction that is neither committed nor aborted; `coordinator` is the node that can end it."""
+
+    group: str
+    pod: str
+    coordinator: int
+
+    @property
+    def id(self) -> str:
+        """The transactional id, as agents make it."""
+        return f"{self.group}/{self.pod}"
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """One look at everything a fleet touches.
@@ -92,6 +105,8 @@ class Observed:
       does not exist.
     * `young_from`: by (topic, partition), the first offset whose record has not used half of the topic's
       retention; only of partitions that have a record waiting, and where that could be told.
+    * `transactions`: open ones, by group, of lanes that deliver exactly once.
+    * `absent_pods`: those that have a transaction open and that the API server, just asked, does not have.
     * `claims`: topics that other living resources claim, with the owner in words, by topic name.
     """
 
@@ -103,6 +118,8 @@ class Observed:
     foreign: Mapping[tuple[str, str], str] = field(default_factory=dict)
     leftovers: tuple[Leftover, ...] = ()
     references: Mapping[tuple[str, str], Content | Unknown | None] = field(default_factory=dict)
+    transactions: Mapping[str, tuple[OpenTransaction, ...] | Unknown] = field(default_factory=dict)
+    absent_pods: frozenset[str] = frozenset()
     claims: Mapping[str, str] = field(default_factory=dict)
     young_from: Mapping[tuple[str, int], int] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kafleet_operator.planning.fleets import Json
+    from kafleet_operator.planning.observations import OpenTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Plan:
     """Steps of one reconcile, in the order of the fields; `notes` say why, for logs and golden tests."""
 
     claims: tuple[Claim, ...] = ()
+    end_transactions: tuple[OpenTransaction, ...] = ()
     create_topics: tuple[CreateTopic, ...] = ()
     grow_topics: tuple[GrowTopic, ...] = ()
     configure_topics: tuple[ConfigureTopic, ...] = ()
@@ -101,7 +103,8 @@ class Plan:
     def is_empty(self) -> bool:
         """Nothing to do: no step is left; claims, refusals and notes are no steps."""
         return not (
-            self.create_topics
+            self.end_transactions
+            or self.create_topics
             or self.grow_topics
             or self.configure_topics
             or self.reset_offsets

@@ -105,6 +105,15 @@ def test_agents_that_are_not_ready(observed: dict[str, Any], reason: str, words:
     assert condition(status, "Ready") == ("False", reason)
 
 
+def test_transactions_that_may_not_be_seen_make_agents_unknown() -> None:
+    """Nobody would end those of a pod that is gone, and readers would wait for them."""
+    status = report(transactions={GROUP: Unknown("NotAuthorized", "no ACL allows it")})
+
+    assert condition(status, "AgentsReady") == ("Unknown", "NotAuthorized")
+    assert by_type(status, "AgentsReady")["message"] == "no ACL allows it"
+    assert condition(status, "TopicsReady") == ("True", "AllReady")
+
+
 def test_a_deployment_that_is_being_made() -> None:
     """Planned, and not yet there: neither ready nor waiting for anything."""
     seen = {key: body for key, body in objects().items() if key != DEPLOYMENT}

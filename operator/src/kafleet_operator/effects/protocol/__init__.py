@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     from kafka.net.manager import KafkaConnectionManager
     from kafka.net.sasl.oauth import AbstractTokenProvider
     from kafka.net.selector import NetworkSelector
-    from kafka.protocol.admin import DeleteGroupsRequest, ListGroupsRequest
+    from kafka.protocol.admin import DeleteGroupsRequest, ListGroupsRequest, ListTransactionsRequest
     from kafka.protocol.api_message import ApiMessage
     from kafka.protocol.consumer import (
         LeaveGroupRequest,
@@ -24,6 +24,7 @@ with warnings.catch_warnings():
         OffsetFetchRequest,
     )
     from kafka.protocol.metadata import FindCoordinatorRequest, MetadataRequest
+    from kafka.protocol.producer import InitProducerIdRequest
 
     class ConsumerGroupDescribeRequest(ApiMessage, load_json=__package__):  # type: ignore[misc, call-arg]  # untyped
         """Who is in groups of the consumer protocol, and which partitions each member holds."""
@@ -38,10 +39,12 @@ __all__ = [
     "ConsumerGroupDescribeResponse",
     "DeleteGroupsRequest",
     "FindCoordinatorRequest",
+    "InitProducerIdRequest",
     "KafkaConnectionManager",
     "LeaveGroupRequest",
     "ListGroupsRequest",
     "ListOffsetsRequest",
+    "ListTransactionsRequest",
     "MetadataRequest",
     "NetworkSelector",
     "OffsetCommitRequest",

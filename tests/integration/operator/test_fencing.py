@@ -1,0 +1,175 @@
+"""Transactions of pods that are gone for good are ended by the operator, and no others.
+
+Brokers would end an agent's own after 15 to 25 seconds; those that the test opens in an agent's name last
+longer than a test may take, so whatever ends them is the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+from integration.operator.crews import NAME, PARTITIONS, Agents, ended, running
+from integration.operator.operators import Namespace, Operator, agent_group
+from integration.servers import eventually
+
+from kafleet_operator.effects.nodes import Nodes
+from kafleet_operator.effects.transactions import Transactions
+from kafleet_operator.planning.connections import Connection
+from kafleet_operator.planning.observations import Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from integration.servers import Broker
+
+EXACT = {"delivery": {"guarantee": "ExactlyOnce"}}
+LOOKS = "kafleet_operator_kafka_requests_total operation=list_transactions result=ok"
+
+
+class Log:
+    """The topics of the fleet, and the transactions that are open in the name of its group."""
+
+    def __init__(self, namespace: Namespace, broker: Broker) -> None:
+        self._namespace = namespace
+        self._servers = broker.bootstrap_servers
+        self.results = f"{namespace.name}.{NAME}.results"
+        self._group = f"{namespace.name}.{NAME}.workers"
+        self._producer = Producer({"bootstrap.servers": self._servers})
+
+    def feed(self, count: int) -> None:
+        for number in range(count):
+            self._producer.produce(
+                f"{self._namespace.name}.{NAME}.tasks", b'{"number": 1}', partition=number % PARTITIONS
+            )
+        assert self._producer.flush(10) == 0
+
+    def open(self, pod: str) -> Producer:
+        """Leave a transaction open in the name of a pod, with one result in it."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self._servers,
+                "transactional.id": f"{self._group}/{pod}",
+                "transaction.timeout.ms": 600_000,
+                "log_level": 0,
+            }
+        )
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(self.results, b"{}")
+        assert producer.flush(30) == 0
+        return producer
+
+    def open_pods(self) -> set[str]:
+        """Return the pods that have a transaction open."""
+
+        async def ask() -> set[str]:
+            transactions = Transactions(Nodes(Connection(self._servers), {}), 5)
+            found = (await transactions.observe([self._group], anew=True))[self._group]
+            assert not isinstance(found, Unknown), found
+            return {each.pod for each in found}
+
+        return asyncio.run(ask())
+
+    def is_decided(self) -> bool:
+        """Tell whether a reader of what is committed gets to the end of the results."""
+        committed, written = (
+            self._ends(level) for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED)
+        )
+        return committed == written
+
+    def _ends(self, level: IsolationLevel) -> list[int]:
+        wanted = {TopicPartition(self.results, number): OffsetSpec.latest() for number in range(PARTITIONS)}
+        listed = self._namespace.admin.list_offsets(wanted, isolation_level=level)
+        return [found.result(10).offset for found in listed.values()]
+
+
+@pytest.fixture
+def agents(operator: Operator, namespace: Namespace, broker: Broker, tmp_path: Path) -> Iterator[Agents]:
+    """Return a fleet of two pods that delivers exactly once, whose lane file is there."""
+    assert operator.is_healthy()
+    namespace.apply(agent_group(NAME, namespace.name, EXACT, handler="echo:agent"))
+    made = Agents(namespace, broker, tmp_path)
+    eventually(lambda: namespace.read("ConfigMap", f"{NAME}-workers") and len(made.pods()) == 2)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def log(agents: Agents, namespace: Namespace, broker: Broker) -> Log:
+    assert agents.pods()
+    return Log(namespace, broker)
+
+
+def await_looks(operator: Operator, count: int) -> None:
+    """Wait until the operator has asked for open transactions so many times more."""
+    begun = operator.metrics().get(LOOKS, 0)
+    eventually(lambda: operator.metrics().get(LOOKS, 0) >= begun + count)
+
+
+def test_readers_get_on_when_the_pod_of_an_agent_in_mid_transaction_is_gone(
+    operator: Operator, namespace: Namespace, agents: Agents, log: Log
+) -> None:
+    pod, _ = agents.pods()
+    worker = agents.start(pod)
+
+    def is_caught() -> bool:
+        """Stop the agent at some moment, and tell whether that was in a transaction."""
+        worker.thaw()
+        log.feed(50)
+        worker.freeze()
+        return log.open_pods() == {pod}
+
+    eventually(is_caught)
+    worker.kill()
+    assert not log.is_decided()
+    gone = time.monotonic()
+    namespace.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    eventually(log.is_decided)
+    print(f"\nread on {time.monotonic() - gone:.1f} s after the pod was gone")
+
+    notes = [note for line in operator.log() for note in line.get("notes", ())]
+    assert f"end the transaction '{agents.group}/{pod}': its pod is gone" in notes
+
+
+def test_transactions_of_pods_that_are_there_are_left_alone(
+    operator: Operator, agents: Agents, log: Log
+) -> None:
+    """Of one that is at work, and of one whose container died and starts again."""
+    works, restarts = agents.pods()
+    worker = agents.start("dead")
+    worker.kill()
+    agents.say(works, running())
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    agents.say(restarts, waiting, ended(worker))
+    producers = {pod: log.open(pod) for pod in (works, restarts, "gone")}
+
+    eventually(lambda: log.open_pods() == {works, restarts})
+    with pytest.raises(KafkaException, match="fenced"):
+        producers["gone"].commit_transaction(30)
+    await_looks(operator, 3)
+    for pod in (works, restarts):
+        producers[pod].commit_transaction(30)
+    eventually(log.is_decided)
+
+
+def test_the_transaction_of_an_evicted_pod_is_ended(
+    operator: Operator, namespace: Namespace, agents: Agents, log: Log
+) -> None:
+    """Its pod stays, and nothing starts in it again. An operator that comes later finds it as well."""
+    pod, _ = agents.pods()
+    log.open(pod)
+    operator.kill()
+    namespace.patch("Pod", pod, {"status": {"phase": "Failed", "reason": "Evicted"}}, "status")
+    assert log.open_pods() == {pod}
+    operator.start()
+
+    eventually(log.is_decided)
+    assert pod in agents.pods()
