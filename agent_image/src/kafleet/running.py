@@ -33,7 +33,7 @@ from kafleet.statuses import Statuses
 from kafleet.terminations import TerminationLog
 from kafleet.tracing import tracing_of
 from kafleet.transactions import Transactions
-from kafleet.transactors import Transactor
+from kafleet.transactors import InThread, Transactor
 from kafleet.watchdogs import Watchdog, timing_of
 from kafleet.writing import Writer
 
@@ -154,7 +154,7 @@ class Process:
         if self._lane.delivery.guarantee == "AtLeastOnce":
             return Writer(self._lane, self._settings.pod, fail=self._fail)
         transactor = Transactor(self._lane, self._settings.pod, self._reader, logger=self._logger)
-        return Transactions(transactor, metrics=metrics, fail=self._fail)
+        return Transactions(InThread(transactor), metrics=metrics, fail=self._fail)
 
     async def run(self) -> int:
         port = await self._server.start(self._lane.http.port)

@@ -7,7 +7,6 @@ are committed here and in this order only, but for those of whoever gives partit
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,13 +30,13 @@ _LARGEST = 10_000
 
 
 class Transacting(Protocol):
-    """Makes transactions, in a thread; see `transactors`."""
+    """Makes transactions, one at a time; see `transactors`. Raises CannotGoOn."""
 
-    is_stopping: bool
+    async def begin_epoch(self) -> None: ...
 
-    def begin_epoch(self) -> None: ...
+    async def transact(self, writes: Sequence[Write], positions: Sequence[Position], /) -> Outcome: ...
 
-    def transact(self, writes: Sequence[Write], positions: Sequence[Position], /) -> Outcome: ...
+    def stop(self) -> None: ...
 
 
 class Transactions:
@@ -48,7 +47,6 @@ class Transactions:
         self._metrics = metrics
         self._fail = fail
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
         self._waiting: dict[Item, Sequence[Outgoing]] = {}  # in order, those of the present transaction first
         self._asked: list[asyncio.Future[Collection[Partition]]] = []  # for a commit of positions
         self._is_wanted = asyncio.Event()
@@ -59,7 +57,7 @@ class Transactions:
     def start(self, settlements: Settlements[Item]) -> None:
         """Begin to take an epoch; what comes of writes is told to `settlements`."""
         self._settlements = settlements
-        self._ready = self._loop.run_in_executor(self._thread, self._transactor.begin_epoch)
+        self._ready = self._loop.create_task(self._transactor.begin_epoch())
 
     def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
         """Write all that one record led to, with the next transaction."""
@@ -79,9 +77,9 @@ class Transactions:
         return self._lock
 
     def stop(self) -> None:
-        """End the thread. What is not committed by now was nobody's to wait for."""
-        self._transactor.is_stopping = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Make no more. What is not committed by now was nobody's to wait for."""
+        self._ready.cancel()
+        self._transactor.stop()
 
     async def run(self) -> None:
         """Make transactions until cancelled."""
@@ -115,9 +113,7 @@ class Transactions:
         committed: Collection[Partition] = ()
         if positions:
             writes = [Write(work.record.partition, work.record.offset, self._waiting[work]) for work in works]
-            outcome = await self._loop.run_in_executor(
-                self._thread, self._transactor.transact, writes, positions
-            )
+            outcome = await self._transactor.transact(writes, positions)
             self._tell(works, positions, outcome)
             if outcome.is_committed:
                 committed = {position.partition for position in positions}

@@ -8,8 +8,10 @@ which fences whatever is still on its way. Only then is read back what became of
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -105,6 +107,26 @@ class _GivenUp(Exception):
 
 class _TookTooLong(_GivenUp):
     """A transaction was not over in time."""
+
+
+class InThread:
+    """A transactor in a thread of its own, for an event loop."""
+
+    def __init__(self, transactor: Transactor) -> None:
+        self._transactor = transactor
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
+
+    async def begin_epoch(self) -> None:
+        await self._loop.run_in_executor(self._thread, self._transactor.begin_epoch)
+
+    async def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
+        return await self._loop.run_in_executor(self._thread, self._transactor.transact, writes, positions)
+
+    def stop(self) -> None:
+        """Give up what is under way, without waiting for that."""
+        self._transactor.is_stopping = True
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class Transactor:

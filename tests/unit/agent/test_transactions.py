@@ -40,13 +40,13 @@ class Ledger:
         self.sizes: list[int] = []  # of the transactions, committed or not
         self.results: defaultdict[bytes | None, list[bytes | None]] = defaultdict(list)
         self.position = Position(TASKS, 1, 0)
-        self.is_stopping = False
 
-    def begin_epoch(self) -> None:
+    async def begin_epoch(self) -> None:
         """Do nothing: there is an epoch."""
 
-    def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
+    async def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
         self.sizes.append(len(writes))
+        await asyncio.sleep(0.005)
         outcome = self.judge(writes)
         if outcome.is_committed:
             [self.position] = positions
@@ -54,6 +54,9 @@ class Ledger:
                 for outgoing in writes[index].outgoing:
                     self.results[outgoing.key].append(outgoing.value)
         return outcome
+
+    def stop(self) -> None:
+        """Do nothing: there is nothing to end."""
 
 
 class Source:

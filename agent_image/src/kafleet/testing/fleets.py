@@ -65,6 +65,7 @@ class TestFleet:
         partitions: int = 4,
         config: Mapping[str, Any] | None = None,
         lanes: Collection[str] = (),
+        guarantee: Literal["AtLeastOnce", "ExactlyOnce"] = "AtLeastOnce",
         ordering: Literal["Key", "None"] = "Key",
         concurrency: int = 64,
         task_timeout: float = 60.0,
@@ -94,7 +95,7 @@ class TestFleet:
                 "sends": {lane: _topic_of(lane) for lane in lanes},
                 "agent": {"handler": "test:agent", "codePath": None, "config": dict(config or {})},
                 "delivery": {
-                    "guarantee": "AtLeastOnce",
+                    "guarantee": guarantee,
                     "ordering": ordering,
                     "concurrency": concurrency,
                     "taskTimeoutSeconds": float(task_timeout),
@@ -189,7 +190,7 @@ class TestFleet:
         """Let the brokers take so long to acknowledge what is written and committed from now on."""
         self._delay = seconds
         for worker in self._group.workers.values():
-            worker.source.seconds = worker.sink.seconds = seconds
+            worker.delay(seconds)
 
     def redeliver(self) -> None:
         """Let all tasks come again, as after a reset of the group's offsets."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from kafleet.ports import Assignment, Position
 from kafleet.records import Partition, Record
 from kafleet.takeovers import marked
+from kafleet.transactors import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kafleet.dispatching import Dispatcher
     from kafleet.ports import Settlements, WriteFailed
     from kafleet.records import Headers, Outgoing
+    from kafleet.transactors import Write
 
     Fault = Callable[[Outgoing], WriteFailed | None]
 
@@ -104,9 +106,11 @@ class MemorySource:
 
     def commit_now(self, positions: Iterable[Position]) -> set[Partition]:
         """Commit what belongs to an assignment that is not over."""
-        return self.log.commit(
-            position for position in positions if self._epochs.get(position.partition) == position.epoch
-        )
+        return self.log.commit(position for position in positions if self.owns([position]))
+
+    def owns(self, positions: Iterable[Position]) -> bool:
+        """Tell whether no position is of an assignment that is over."""
+        return all(self._epochs.get(position.partition) == position.epoch for position in positions)
 
     def assign(self, dispatcher: Dispatcher, partitions: Iterable[Partition]) -> None:
         """Take partitions over as an agent does: say first that one more owner may die."""
@@ -187,3 +191,30 @@ class MemorySink:
             self._settlements.unwritten(work, failures)
         else:
             self.acknowledge(work)
+
+
+class MemoryTransactor:
+    """Makes one member's transactions: each is there as a whole, or nothing of it ever was.
+
+    That one is committed is heard of as late as of any commit of the member's.
+    """
+
+    def __init__(self, source: MemorySource) -> None:
+        self._source = source
+        self._log = source.log
+
+    async def begin_epoch(self) -> None:
+        """Return at once: nobody else has the id."""
+
+    async def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
+        await self._log.is_reachable.wait()
+        if not self._source.owns(positions):
+            return Outcome(is_committed=False)
+        for outgoing in (each for write in writes for each in write.outgoing):
+            self._log.append(outgoing.topic, outgoing.key, outgoing.value, outgoing.headers)
+        self._source.commit_now(positions)
+        await asyncio.sleep(self._source.seconds)
+        return Outcome(is_committed=True, settled=range(len(writes)))
+
+    def stop(self) -> None:
+        """Do nothing: who waits for a transaction is cancelled."""

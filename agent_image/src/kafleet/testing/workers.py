@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from kafleet.dispatching import Dispatcher
 from kafleet.metrics import Metrics
-from kafleet.testing.memory import MemorySink, MemorySource
+from kafleet.testing.memory import MemorySink, MemorySource, MemoryTransactor
+from kafleet.transactions import Transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +34,10 @@ class Worker:
         self, lane: Lane, attempt: Attempting, log: Log, *, seconds: float, logger: FilteringBoundLogger
     ) -> None:
         self.source = MemorySource(log, seconds=seconds)
-        self.sink = MemorySink(log, seconds=seconds)
+        metrics = Metrics()
+        self._sink: MemorySink | Transactions = MemorySink(log, seconds=seconds)
+        if lane.delivery.guarantee == "ExactlyOnce":
+            self._sink = Transactions(MemoryTransactor(self.source), metrics=metrics, fail=logger.error)
         self.is_alive = True
         self._lane = lane
         self._log = log
@@ -41,13 +45,22 @@ class Worker:
             lane,
             attempt,
             self.source,
-            self.sink,
-            metrics=Metrics(),
+            self._sink,
+            metrics=metrics,
             logger=logger,
+            commit=self._sink.commit if isinstance(self._sink, Transactions) else None,
             randomness=random.Random(0),  # noqa: S311 - jitter, the same in every run
         )
-        self.sink.start(self.dispatcher)
-        self._committing = asyncio.create_task(self.dispatcher.commits.regularly())
+        self._sink.start(self.dispatcher)
+        self._chores = [asyncio.create_task(self.dispatcher.commits.regularly())]
+        if isinstance(self._sink, Transactions):
+            self._chores.append(asyncio.create_task(self._sink.run()))
+
+    def delay(self, seconds: float) -> None:
+        """Hear so late of what is written and committed."""
+        self.source.seconds = seconds
+        if isinstance(self._sink, MemorySink):
+            self._sink.seconds = seconds
 
     def feed(self) -> bool:
         """Read on; returns whether there was something to read."""
@@ -72,9 +85,10 @@ class Worker:
         """Die without a word."""
         self.is_alive = False
         self.source.release(self.source.positions)
-        self.sink.stop()
+        self._sink.stop()
         self.dispatcher.cancel()
-        self._committing.cancel()
+        for chore in self._chores:
+            chore.cancel()
 
 
 class Group:
