@@ -52,7 +52,8 @@ def test_a_fleet_works_by_scram_and_acls_and_goes_on_with_a_new_password(fleet: 
 def rights(fleet: Fleet) -> list[object]:
     """Return the ACLs of the one user that both the operator and the agents are here."""
     every = [f"{fleet.namespace}.{fleet.name}.*"]
-    operator = ("every topic of a fleet", "every managed topic", "every inbox", "every group of a fleet")
+    topics = ("every topic of a fleet", "every managed topic", "every inbox")
+    operator = (*topics, "every group of a fleet", "`<group>/*`")
     agent = {"the inbox": [fleet.tasks], "what it writes": [fleet.results, fleet.dead_letters]}
     return [
         *rights_of("The operator", "fleet", dict.fromkeys(operator, every)),
