@@ -39,12 +39,14 @@ class Emissions:
 
     def outgoing(self, record: Record, envelope: Envelope, emitted: Sequence[object]) -> tuple[Outgoing, ...]:
         """Return the records to write; None and results of None are nothing. Raises what has no JSON."""
-        outgoing: list[Outgoing] = []
-        for emission in emitted:
-            if emission is None or (isinstance(emission, Result) and emission.value is None):
-                continue
-            outgoing.append(self._outgoing(record, envelope, emission, len(outgoing)))
-        return tuple(outgoing)
+        if len(emitted) == 1:  # as nearly always
+            emission = emitted[0]
+            return () if _is_nothing(emission) else (self._outgoing(record, envelope, emission, 0),)
+        something = [emission for emission in emitted if not _is_nothing(emission)]
+        return tuple(
+            self._outgoing(record, envelope, emission, position)
+            for position, emission in enumerate(something)
+        )
 
     def _outgoing(self, record: Record, envelope: Envelope, emission: object, position: int) -> Outgoing:
         identity = emitted_id(self._group, envelope.id, position)
@@ -77,6 +79,10 @@ class Emissions:
             self._stamped_at = now
             self._stamp = stamp(self._now())
         return self._stamp
+
+
+def _is_nothing(emission: object) -> bool:
+    return emission is None or (isinstance(emission, Result) and emission.value is None)
 
 
 def _key_bytes(key: str | bytes | None) -> bytes | None:

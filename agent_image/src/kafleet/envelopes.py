@@ -10,18 +10,23 @@ import struct
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha1
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from uuid import NAMESPACE_URL
 
 from kafleet.records import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kafleet.records import Headers, Record
     from kafleet.verdicts import Fault
 
+Read = TypeVar("Read")
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _SPECVERSION = ("ce_specversion", b"1.0")
 _STRUCTURED = "application/cloudevents"
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_REMEMBERED_SIZE = 100
 _MAX_HOPS = 2**31 - 1
 _MESSAGE_LIMIT = 1_000
 _TRACE_LIMIT = 8_000
@@ -50,26 +55,24 @@ def envelope_of(record: Record) -> Envelope:
     if not record.headers:
         return Envelope(id=record.name, type=None, correlation_id=record.name)
     last = dict(record.headers)
-    content_type = text_of(last.get("content-type"))
-    if content_type is not None and content_type.lower().startswith(_STRUCTURED):
-        raise InvalidEnvelope(
-            f"content-type {content_type[:80]!r}: a CloudEvent in structured mode is not read;"
-            " send it in binary mode, with its attributes as headers"
-        )
+    get = last.get
+    kind_of_content = get("content-type")
+    content_type = None if kind_of_content is None else _content_type(kind_of_content)
     try:
-        identity = (last.get("ce_id") or b"").decode() or record.name
-        kind = (last.get("ce_type") or b"").decode() or None
-        correlation_id = (last.get("ce_correlationid") or b"").decode() or identity
-        hops = last.get("ce_hops")
-        deadline = last.get("ce_deadline")
-        return Envelope(
-            identity,
-            kind,
-            correlation_id,
-            0 if hops is None else _hops(hops.decode()),
-            None if deadline is None else _moment(deadline.decode()),
-            _tracing(last),
-            content_type,
+        identity = (get("ce_id") or b"").decode() or record.name
+        hops, deadline = get("ce_hops"), get("ce_deadline")
+        # Not by the class's own `__new__`, which is written in Python.
+        return tuple.__new__(
+            Envelope,
+            (
+                identity,
+                (get("ce_type") or b"").decode() or None,
+                (get("ce_correlationid") or b"").decode() or identity,
+                0 if hops is None else _hops(hops),
+                None if deadline is None else _moment(deadline.decode()),
+                _tracing(last) if "traceparent" in last else (),
+                content_type,
+            ),
         )
     except UnicodeDecodeError as error:
         name = next(name for name, raw in last.items() if raw == error.object)
@@ -82,7 +85,7 @@ def emitted_id(group: str, cause: str, position: int) -> str:
     It is what `uuid5(NAMESPACE_URL, …)` makes (RFC 9562), at a fifth of its cost.
     """
     digits = sha1(_seed(group) + f"{cause}\n{position}".encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digits[16], 16) & 3]
+    variant = _VARIANTS[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
@@ -106,13 +109,11 @@ def emitted_headers(
     headers: Headers = (
         _SPECVERSION,
         ("ce_id", identity.encode()),
-        ("ce_source", source.encode()),
-        ("ce_type", kind.encode()),
+        *_of_a_lane(source, kind, content_type),
         ("ce_time", time),
-        ("content-type", content_type.encode()),
         ("ce_correlationid", cause.correlation_id.encode()),
         ("ce_causationid", cause.id.encode()),
-        ("ce_hops", b"%d" % (cause.hops + 1)),
+        _hops_header(cause.hops + 1),
         *cause.tracing,
     )
     if key is not None and _is_text(key):
@@ -120,6 +121,21 @@ def emitted_headers(
     if deadline is not None:
         headers = (*headers, ("ce_deadline", stamp(deadline)))
     return headers
+
+
+@lru_cache(maxsize=256)
+def _of_a_lane(source: str, kind: str, content_type: str) -> Headers:
+    """Return the headers that most outputs of a lane share."""
+    return (
+        ("ce_source", source.encode()),
+        ("ce_type", kind.encode()),
+        ("content-type", content_type.encode()),
+    )
+
+
+@lru_cache(maxsize=256)
+def _hops_header(hops: int) -> tuple[str, bytes]:
+    return ("ce_hops", b"%d" % hops)
 
 
 def dead_letter_headers(record: Record, *, reason: str, fault: Fault, attempts: int, group: str) -> Headers:
@@ -155,17 +171,36 @@ def dead_letter_headers(record: Record, *, reason: str, fault: Fault, attempts: 
     )
 
 
+def _remembered(read: Callable[[bytes], Read]) -> Callable[[bytes], Read]:
+    """Read what records repeat only once; what is long is not kept, whoever may have sent it."""
+    known = lru_cache(maxsize=256)(read)
+    return lambda raw: known(raw) if len(raw) <= _REMEMBERED_SIZE else read(raw)
+
+
+@_remembered
+def _content_type(raw: bytes) -> str | None:
+    text = text_of(raw)
+    if text is not None and text.lower().startswith(_STRUCTURED):
+        raise InvalidEnvelope(
+            f"content-type {text[:80]!r}: a CloudEvent in structured mode is not read;"
+            " send it in binary mode, with its attributes as headers"
+        )
+    return text
+
+
 def _tracing(headers: dict[str, bytes | None]) -> Headers:
     """Pass on what a tracer understands; the W3C wants anything else ignored, and never an error of it."""
-    parent = headers.get("traceparent")
+    parent = headers["traceparent"]
     if parent is None or not _TRACEPARENT.fullmatch(parent):
         return ()
-    return tuple((name, headers[name]) for name in ("traceparent", "tracestate") if name in headers)
+    if "tracestate" in headers:
+        return (("traceparent", parent), ("tracestate", headers["tracestate"]))
+    return (("traceparent", parent),)
 
 
-def _hops(text: str | None) -> int:
-    if text is None:
-        return 0
+@_remembered
+def _hops(raw: bytes) -> int:
+    text = raw.decode()
     if not (
         text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_HOPS)) and int(text) <= _MAX_HOPS
     ):
@@ -187,6 +222,8 @@ def stamp(moment: datetime) -> bytes:
 
 
 def _is_text(raw: bytes) -> bool:
+    if raw.isascii():
+        return True
     try:
         raw.decode()
     except UnicodeDecodeError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-_BATCH_RECORDS = 500
+_BATCH_RECORDS = 1_000  # with each the thread waits some times for the interpreter's lock
 _END_REACHED = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes have no other name
 SETTINGS: Mapping[str, object] = {
     "enable.auto.commit": False,
@@ -96,13 +96,16 @@ class Fetcher:
 
     def read(self, seconds: float) -> Batch:
         """Return what is there, waiting so long for a first record."""
-        # A batch that is waited for is waited for until it is full: only the first one may be.
-        first = self._consumer.poll(seconds)
-        if first is None:
-            return Batch((), {})
+        messages = self._consumer.consume(_BATCH_RECORDS, 0)
+        if not messages:
+            # A batch that is waited for is waited for until it is full: only its first record may be.
+            first = self._consumer.poll(seconds)
+            if first is None:
+                return Batch((), {})
+            messages = [first, *self._consumer.consume(_BATCH_RECORDS - 1, 0)]
         records, ends = [], {}
         partition = Partition("", -1)
-        for message in (first, *self._consumer.consume(_BATCH_RECORDS - 1, 0)):
+        for message in messages:
             error = message.error()
             if error is None:
                 if message.partition() != partition.number or message.topic() != partition.topic:
@@ -124,11 +127,8 @@ def _record(message: Message, partition: Partition) -> Record:
         headers = tuple(message.headers() or ())
     except (SystemError, UnicodeDecodeError):  # a header's name that is not UTF-8 (the binding raises either)
         headers = None
-    return Record(
-        partition,
-        message.offset(),
-        message.key(),
-        message.value(),
-        headers,
-        message.timestamp()[1],
+    # Without a step through NamedTuple's own `__new__`, which is written in Python.
+    return tuple.__new__(
+        Record,
+        (partition, message.offset(), message.key(), message.value(), headers, message.timestamp()[1]),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, NewType, Union, get_args, get_origin
 
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
@@ -53,9 +54,12 @@ def encoded(value: object) -> tuple[bytes, str]:
 
 def kind_of(value: object) -> str:
     """Return the ce_type of a value that names none: its class for models and dataclasses, else `result`."""
-    if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
-        return type(value).__name__
-    return "result"
+    return _kind_of_class(type(value))  # type: ignore[arg-type] # mypy sees how instances are hashed
+
+
+@lru_cache(maxsize=256)
+def _kind_of_class(kind: type) -> str:
+    return kind.__name__ if issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind) else "result"
 
 
 def _members(annotation: Any) -> list[object]:  # noqa: ANN401 - any type at all

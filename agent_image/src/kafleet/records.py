@@ -27,9 +27,10 @@ class Record(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes it keeps in memory, roughly."""
-        size = len(self.key or b"") + len(self.value or b"")
-        for name, value in self.headers or ():
-            size += len(name) + len(value or b"")
+        _, _, key, value, headers, _ = self
+        size = (len(key) if key else 0) + (len(value) if value else 0)
+        for name, content in headers or ():
+            size += len(name) + len(content) if content else len(name)
         return size
 
     @property

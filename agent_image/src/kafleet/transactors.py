@@ -214,12 +214,16 @@ class Transactor:
     def _produce(self, producer: Producer, index: int, outgoing: Outgoing, deadline: float) -> None:
         while True:
             try:
+                # By position, as in `writing`.
                 producer.produce(
                     outgoing.topic,
-                    key=outgoing.key,
-                    value=outgoing.value,
-                    headers=list(outgoing.headers),
-                    on_delivery=partial(self._on_delivery, index),
+                    outgoing.value,
+                    outgoing.key,
+                    -1,
+                    partial(self._on_delivery, index),
+                    None,
+                    0,
+                    list(outgoing.headers),
                 )
             except BufferError:
                 producer.poll(_SLICE_SECONDS)
