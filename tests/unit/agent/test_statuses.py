@@ -182,9 +182,21 @@ def test_a_runnable_record_that_lies_too_long_is_ill() -> None:
     assert run(story()) == ["a runnable record has been lying for 21 s, the limit is 20 s"]
 
 
-async def fetch(path: str, port: int) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+async def fetch(path: str, port: int, method: str = "GET") -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, f"http://127.0.0.1:{port}{path}") as answer,
+    ):
         return answer.status, await answer.text()
+
+
+async def said_to(port: int, request: bytes) -> bytes:
+    """Return all that is answered, until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    return answer
 
 
 def test_the_four_paths_answer() -> None:
@@ -205,6 +217,40 @@ def test_the_four_paths_answer() -> None:
     assert answers["/readyz"] == (503, '{"ok": false, "reasons": ["no broker"]}')
     assert answers["/status"] == (200, '{"version": 1}')
     assert 'kafleet_attempts_total{outcome="finished"} 1.0' in answers["/metrics"][1]
+
+
+def test_nonsense_at_the_port_gets_an_answer_and_harms_nobody() -> None:
+    async def story() -> tuple[list[tuple[int, str]], list[bytes], int]:
+        server = Server(Metrics().registry, ills=list, lacks=list, status=dict)
+        port = await server.start(0)
+        try:
+            asked = [("/", "GET"), ("/healthz", "POST"), ("/status?pretty=1", "GET")]
+            polite = [await fetch(path, port, method) for path, method in asked]
+            requests = [
+                b"\xff\xfe\r\n\r\n",
+                b"GET\r\n\r\n",
+                b"GET / HTTP/1.1\r\nx: " + b"y" * 40_000 + b"\r\n\r\n",
+            ]
+            rude = [(await said_to(port, each)).partition(b"\r\n")[0] for each in requests]
+            _, silent = await asyncio.open_connection("127.0.0.1", port)
+            _, gone = await asyncio.open_connection("127.0.0.1", port)
+            gone.write(b"GET /heal")
+            gone.transport.abort()
+            status, _ = await fetch("/healthz", port)
+            silent.close()
+            return polite, rude, status
+        finally:
+            await server.stop()
+
+    polite, rude, status = asyncio.run(story())
+
+    assert polite == [(404, "null"), (405, "null"), (200, "{}")]
+    assert rude == [
+        b"HTTP/1.1 400 Bad Request",
+        b"HTTP/1.1 400 Bad Request",
+        b"HTTP/1.1 431 Request Header Fields Too Large",
+    ]
+    assert status == 200
 
 
 def test_a_port_that_is_taken_is_said_at_start() -> None:

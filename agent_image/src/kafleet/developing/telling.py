@@ -19,7 +19,7 @@ _WORD_WIDTH = 12
 _PLACE_WIDTH = 11
 _INDENT = " " * (10 + _WORD_WIDTH + 1)
 _PAYLOAD_SHOWN = 2_000
-_OURS = ("kafleet.", "aiohttp", "asyncio", "librdkafka")
+_OURS = ("kafleet.", "asyncio", "librdkafka")
 _STYLES = {
     "arrived": "cyan",
     "done": "green",
