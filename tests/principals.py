@@ -38,12 +38,12 @@ class Principals:
         changed = admin.alter_user_scram_credentials(
             [UserScramCredentialUpsertion(user, info, password.encode())]
         )
-        changed[user].result(10)
+        changed[user].result()
 
     def allow(self, *grants: AclBinding) -> None:
         admin = self.admin()
         for created in admin.create_acls(list(grants)).values():
-            created.result(10)
+            created.result()
 
     def forbid(self, *grants: AclBinding) -> None:
         """Take ACLs away."""
@@ -61,7 +61,7 @@ class Principals:
             for grant in grants
         ]
         for deleted in admin.delete_acls(wanted).values():
-            assert deleted.result(10)
+            assert deleted.result()
 
 
 def grant(user: str, kind: str, name: str, operation: str) -> AclBinding:

@@ -14,10 +14,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from integration.servers import Broker, free_ports
+from integration.ports import free_ports
+from integration.servers import PATIENCE_SECONDS, Broker
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
 END_TXN = 26
@@ -43,9 +44,14 @@ class _Connection:
 @dataclass(slots=True, eq=False)
 class _Delay:
     api_key: int
-    seconds: float
+    seconds: float | None  # None: until it is over
+    is_over: asyncio.Event
     client: str | None
     times: int
+
+    async def pass_by(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.is_over.wait(), self.seconds)
 
 
 class Proxy:
@@ -91,10 +97,15 @@ class Proxy:
 
         They reach the broker then even if the client has hung up meanwhile.
         """
-        self._do(self._delay(_Delay(api_key, seconds, client, times)))
+        self._do(self._delay(api_key, seconds, client, times))
+
+    def hold(self, api_key: int, *, client: str | None = None) -> Callable[[], None]:
+        """Hold the next request of a kind as `delay` does, until what is returned is called."""
+        held = self._do(self._delay(api_key, None, client, 1))
+        return lambda: self._do(_end(held))
 
     def _do(self, coroutine: Coroutine[Any, Any, Returned]) -> Returned:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_SECONDS)
 
     # On the proxy's own event loop
 
@@ -125,8 +136,9 @@ class Proxy:
             await self._cut(client)
         self._gates[client].set()
 
-    async def _delay(self, delay: _Delay) -> None:
-        self._delays.append(delay)
+    async def _delay(self, api_key: int, seconds: float | None, client: str | None, times: int) -> _Delay:
+        self._delays.append(_Delay(api_key, seconds, asyncio.Event(), client, times))
+        return self._delays[-1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -160,7 +172,7 @@ class Proxy:
             delay = self._delay_of(request, connection.client)
             if delay is not None:
                 self.held += 1
-                await asyncio.sleep(delay.seconds)
+                await delay.pass_by()
             await self._gates[connection.client].wait()
             connection.up.write(size + request)
             await connection.up.drain()
@@ -206,6 +218,10 @@ class ProxiedBroker(Broker):
                 yield self
             finally:
                 self.kill()
+
+
+async def _end(delay: _Delay) -> None:
+    delay.is_over.set()
 
 
 def _client_of(request: bytes) -> str | None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from integration.servers import KUBECTL, PROJECT, Kubernetes, Process, eventually, free_ports, local_cluster
+from integration.ports import free_ports
+from integration.servers import KUBECTL, PROJECT, Kubernetes, Process, eventually, local_cluster
 
 from kafleet_operator.effects.views import OWNED
 

@@ -10,7 +10,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,13 +20,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from confluent_kafka.admin import AdminClient
+from integration.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 PROJECT = Path(__file__).resolve().parents[2]
 KUBECTL = Path(sys.executable).parent / "kubectl"
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0  # for what hangs: a machine under load may stop a process for many seconds
+PATIENCE_SECONDS = 60.0  # for a single answer
 CONTROLLERS = (
     "deployment-controller",
     "replicaset-controller",
@@ -43,10 +44,11 @@ Found = TypeVar("Found")
 def eventually(look: Callable[[], Found | None], *, seconds: float = DEADLINE_SECONDS) -> Found:
     """Look again and again until something true is found, and return it; AssertionError after the deadline.
 
-    An AssertionError of `look` itself counts as not yet, and is what the reader sees in the end.
+    An AssertionError of `look` counts as not yet, and is what the reader sees in the end.
     """
     deadline = time.monotonic() + seconds
     while True:
+        is_last = time.monotonic() > deadline  # known before the look, which may be long under way
         reason: AssertionError | None = None
         try:
             found = look()
@@ -55,18 +57,9 @@ def eventually(look: Callable[[], Found | None], *, seconds: float = DEADLINE_SE
         else:
             if found:
                 return found
-        if time.monotonic() > deadline:
+        if is_last:
             raise reason or AssertionError(f"not within {seconds:g} s: {found!r}")
         time.sleep(0.1)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback interface that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def local_cluster(command: str) -> Path:
@@ -88,6 +81,7 @@ class Process:
         self._command = [str(word) for word in command]
         self._env = env
         self._running: subprocess.Popen[bytes] | None = None
+        self._begins = self.log.stat().st_size if self.log.exists() else 0
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -99,7 +93,7 @@ class Process:
                 env={**os.environ, **(self._env or {})},
             )
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 30) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = DEADLINE_SECONDS) -> int:
         """End the process and return its exit status; 0 if it does not run."""
         if self._running is None:
             return 0
@@ -112,18 +106,23 @@ class Process:
             running.wait()
             raise AssertionError(f"{self.name} did not end within {seconds:g} s of {how.name}") from None
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
         """Wait until the process ends by itself, and return its exit status."""
         assert self._running, f"{self.name} was not started"
-        return self._running.wait(seconds)
+        status, self._running = self._running.wait(seconds), None
+        return status
 
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
         return self._running.pid if self._running and self._running.poll() is None else None
+
+    def lines(self) -> list[str]:
+        """Return the lines of the log so far that are whole, without those of a namesake before."""
+        text = self.log.read_bytes()[self._begins :] if self.log.exists() else b""
+        return text[: text.rfind(b"\n") + 1].decode(errors="replace").splitlines()
 
     def check(self) -> None:
         """Fail with the end of the log if the process ended by itself."""
@@ -152,8 +151,8 @@ class Kubernetes:
         self._context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         self._context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
         self._audit_log = folder / "audit.log"
-        policy = folder / "audit.yaml"
-        policy.write_text(yaml.safe_dump(AUDIT_POLICY))
+        self._audited, self._audited_bytes = list[dict[str, Any]](), 0
+        (policy := folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
         self._etcd = Process(
             "etcd",
             [
@@ -221,28 +220,32 @@ class Kubernetes:
 
     def requests_of(self, user: str) -> list[dict[str, Any]]:
         """Return the answered requests of a user so far, as audit events; a watch may be there twice."""
-        lines = self._audit_log.read_text().splitlines()
-        events = [json.loads(line) for line in lines]
-        return [event for event in events if event["user"]["username"] == user]
+        with self._audit_log.open("rb") as log:
+            log.seek(self._audited_bytes)
+            written = log.read()
+        whole = written[: written.rfind(b"\n") + 1]
+        self._audited_bytes += len(whole)
+        self._audited += map(json.loads, whole.splitlines())
+        return [event for event in self._audited if event["user"]["username"] == user]
 
     def read(self, path: str) -> Any:  # noqa: ANN401 - any JSON value
         """Read a path of the API as the administrator; None where there is nothing."""
-        status, answer = self._send("GET", path)
+        status, answer = self.send("GET", path)
         return None if status == HTTPStatus.NOT_FOUND else json.loads(answer)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """Merge a body into an object, or into a subresource."""
-        status, answer = self._send("PATCH", path, json.dumps(body))
+        status, answer = self.send("PATCH", path, json.dumps(body))
         assert status == HTTPStatus.OK, answer
 
     def create(self, path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
         """Post a body to a path and return what the API server made of it."""
-        status, answer = self._send("POST", path, json.dumps(body), "application/json")
+        status, answer = self.send("POST", path, json.dumps(body), "application/json")
         assert status == HTTPStatus.CREATED, answer
         return json.loads(answer)
 
     def kubectl(self, *arguments: str, given: object = None) -> str:
-        """Run kubectl as the administrator and return what it prints; `given` goes to its input as JSON."""
+        """Run kubectl as the administrator and return what it prints; `given` is its input, as JSON."""
         done = subprocess.run(
             [KUBECTL, f"--kubeconfig={self.kubeconfig}", *arguments],
             input=json.dumps(given),
@@ -253,10 +256,13 @@ class Kubernetes:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _send(
+    def send(
         self, method: str, path: str, body: str | None = None, kind: str = "application/merge-patch+json"
     ) -> tuple[int, bytes]:
-        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._context, timeout=10)
+        """Ask as the administrator and return the answer's status and body."""
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self._port, context=self._context, timeout=PATIENCE_SECONDS
+        )
         with contextlib.closing(connection):
             connection.request(method, path, body, {"Content-Type": kind})
             answer = connection.getresponse()
@@ -266,11 +272,11 @@ class Kubernetes:
         self._etcd.check()
         self.api_server.check()
         with contextlib.suppress(OSError):
-            return self._send("GET", "/readyz")[0] == HTTPStatus.OK
+            return self.send("GET", "/readyz")[0] == HTTPStatus.OK
         return False
 
 
-# Who asked for what, of service accounts only: a watch when it begins and when it ends, others when answered.
+# Who asked for what, of service accounts only: a watch when it begins and ends, others when answered.
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -313,8 +319,7 @@ class Broker:
             **(settings or {}),
         }
         configuration.write_text("".join(f"{name}={value}\n" for name, value in merged.items()))
-        logging = folder / "log4j2.properties"
-        logging.write_text(BROKER_LOGGING)
+        (logging := folder / "log4j2.properties").write_text(BROKER_LOGGING)
         java = ["java", *JAVA_OPTIONS, *java, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
         subprocess.run(
             [
@@ -328,7 +333,6 @@ class Broker:
         self.process = Process("kafka", [*java, "kafka.Kafka", configuration], folder)
 
     def start(self) -> None:
-        """Start the broker without waiting for it."""
         self.process.start()
 
     def await_ready(self) -> None:
@@ -379,8 +383,9 @@ BROKER_SETTINGS: Mapping[str, object] = {
     "share.coordinator.state.topic.replication.factor": 1,
     "share.coordinator.state.topic.min.isr": 1,
     "group.initial.rebalance.delay.ms": 0,
-    # A test's group may be quicker to notice a dead member than a cluster's; the defaults stay.
+    # A test's group may notice a dead member sooner or later; the defaults stay.
     "group.consumer.min.session.timeout.ms": 1_000,
+    "group.consumer.max.session.timeout.ms": 600_000,
     "group.consumer.min.heartbeat.interval.ms": 200,
     "log.cleaner.dedupe.buffer.size": 16 << 20,
 }

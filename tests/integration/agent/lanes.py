@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import (
@@ -29,19 +30,19 @@ from confluent_kafka.admin import (
     OffsetSpec,
     ResourceType,
 )
-from integration.servers import Process, eventually
+from integration.agent.members import remove
+from integration.servers import DEADLINE_SECONDS, PATIENCE_SECONDS, Process, eventually
 
 from kafleet.commitmetadata import Progress, progress_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
 DELIVERY: dict[str, Any] = {
     "guarantee": "AtLeastOnce",
     "ordering": "Key",
     "concurrency": 16,
-    "taskTimeoutSeconds": 10,
+    "taskTimeoutSeconds": 300,
     "maxAttempts": 3,
     "backoffInitialSeconds": 0.05,
     "backoffMaxSeconds": 0.2,
@@ -50,41 +51,8 @@ DELIVERY: dict[str, Any] = {
     "startFrom": "earliest",
 }
 LARGEST_RECORD = 20 << 20
-CODE = """
-import asyncio, os, time
-from pydantic import BaseModel
-from kafleet import Agent, Context, Reject
-
-class Task(BaseModel):
-    number: int
-    seconds: float = 0.0
-    failures: int = 0
-    is_fatal: bool = False
-
-class Answer(BaseModel):
-    number: int
-    attempt: int
-
-agent = Agent()
-
-@agent.task
-async def answer(task: Task, ctx: Context) -> Answer:
-    await asyncio.sleep(task.seconds if ctx.attempt == 1 else 0)
-    if task.is_fatal:
-        os._exit(3)
-    if task.failures < 0:
-        raise Reject("no wish to")
-    if ctx.attempt <= task.failures:
-        raise ValueError(f"attempt {ctx.attempt} of {task.number}")
-    return Answer(number=task.number, attempt=ctx.attempt)
-
-blocking = Agent()
-
-@blocking.task
-def block(task: Task) -> Answer:
-    time.sleep(task.seconds)
-    return Answer(number=task.number, attempt=1)
-"""
+ECHO = Path(__file__).with_name("echo.py")
+"""What agents run: a copy of it is beside a lane's gate."""
 
 
 class Worker(Process):
@@ -119,11 +87,10 @@ class Worker(Process):
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return the lines logged so far with that text."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        parsed = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        parsed = [json.loads(line) for line in self.lines() if line.startswith("{")]
         return [line for line in parsed if line["event"] == event]
 
-    def await_event(self, event: str, *, seconds: float = 60) -> dict[str, Any]:
+    def await_event(self, event: str, *, seconds: float = DEADLINE_SECONDS) -> dict[str, Any]:
         def look() -> list[dict[str, Any]]:
             self.check()
             return self.events(event)
@@ -134,7 +101,9 @@ class Worker(Process):
         """Ask the HTTP port; returns the status and the body, parsed if it is JSON."""
         port = self.await_event("agent starts")["port"]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE_SECONDS
+            ) as answer:
                 status, body = answer.status, answer.read()
         except urllib.error.HTTPError as error:
             status, body = error.code, error.read()
@@ -145,16 +114,23 @@ class Worker(Process):
             self.check()
             return bool(self.get("readyz")[0] == 200)
 
-        eventually(look, seconds=30)
+        eventually(look)
 
     def await_in_flight(self, count: int) -> None:
         eventually(lambda: self.get("status")[1]["inFlight"] == count)
 
     def freeze(self) -> None:
-        os.kill(self.pid or 0, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.kill(self.pid or 0, signal.SIGCONT)
+        self._send(signal.SIGCONT)
+
+    def tell_to_stop(self) -> None:
+        self._send(signal.SIGTERM)
+
+    def _send(self, what: signal.Signals) -> None:
+        assert self.pid, f"{self.name} does not run"
+        os.kill(self.pid, what)
 
 
 class KafkaLane:
@@ -181,12 +157,33 @@ class KafkaLane:
                 "log_level": 0,
             }
         )
-        (folder / "echo.py").write_text(CODE)
+        (folder / ECHO.name).write_text(ECHO.read_text())
 
     def create(self) -> None:
-        """Make the topics, and let the group notice a dead member after two seconds."""
+        """Make the topics, and let members learn quickly what is theirs now.
+
+        The session is Kafka's own: a member that a busy machine stops for a while is not expelled.
+        """
         self.create_topics(self.tasks, self.results, self.dead_letters)
-        self.configure_group({"consumer.session.timeout.ms": "2000", "consumer.heartbeat.interval.ms": "400"})
+        self.configure_group({"consumer.heartbeat.interval.ms": "250"})
+
+    def expel_after(self, seconds: float) -> None:
+        """Let the group expel whom it has not heard for so long, where a test waits for that."""
+        self.configure_group({"consumer.session.timeout.ms": str(int(seconds * 1_000))})
+
+    def remove(self, worker: Worker) -> None:
+        """Take an agent that has joined out of the group, as the operator does with one that died."""
+        assert worker.member, f"{worker.name} has not joined"
+        remove(self.bootstrap_servers, self.name, worker.member)
+
+    def bury(self, worker: Worker) -> None:
+        """Kill an agent that has joined, if it lives, and remove it."""
+        worker.kill()
+        self.remove(worker)
+
+    def open_gate(self) -> None:
+        """Let the tasks go on that are held."""
+        (self.folder / "gate-is-open").touch()
 
     def configure_group(self, configuration: Mapping[str, str]) -> None:
         """Set some of the group's configuration."""
@@ -275,7 +272,7 @@ class KafkaLane:
         self._producer.poll(0)
 
     def flush(self) -> None:
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(PATIENCE_SECONDS) == 0
 
     def read(self, topic: str) -> list[Message]:
         """Return everything a topic holds now that is committed, partition after partition."""
@@ -336,7 +333,7 @@ class KafkaLane:
         """
         wanted = [TopicPartition(self.tasks, partition) for partition in range(self.partitions)]
         try:
-            found = self._bystander.committed(wanted, timeout=5)
+            found = self._bystander.committed(wanted, timeout=10)
         except KafkaException as error:  # the coordinator is away or still loading
             raise AssertionError(str(error)) from None
         return {each.partition: each for each in found if each.offset >= 0}
@@ -348,11 +345,25 @@ class KafkaLane:
         ends = {partition: end for partition, end in self.ends(self.tasks).items() if end}
         return {partition: self.committed().get(partition, 0) for partition in ends} == ends
 
-    def await_done(self, seconds: float = 60) -> None:
-        eventually(self.is_done, seconds=seconds)
+    def await_done(self) -> None:
+        eventually(self.is_done)
 
-    def await_results(self, count: int, seconds: float = 30) -> None:
-        eventually(lambda: sum(self.ends(self.results).values()) >= count, seconds=seconds)
+    def await_results(self, count: int) -> None:
+        eventually(lambda: sum(self.ends(self.results).values()) >= count)
+
+    def owned_by(self, worker: Worker) -> set[int]:
+        """Return the partitions that a worker says it has."""
+        return {each["partition"] for each in worker.get("status")[1]["partitions"]}
+
+    def await_shared(self) -> None:
+        """Wait until the agents have every partition between them, and none has more than it should."""
+
+        def look() -> bool:
+            owned = [self.owned_by(worker) for worker in self.workers]
+            assert sorted(number for some in owned for number in some) == list(range(self.partitions)), owned
+            return max(map(len, owned)) - min(map(len, owned)) <= 1
+
+        eventually(look)
 
     def answers(self) -> dict[bytes, list[int]]:
         """Return the numbers answered by key, in log order, repeats included."""

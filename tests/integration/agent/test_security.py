@@ -96,9 +96,10 @@ def lane(secured_broker: SecuredBroker, tmp_path: Path) -> Iterator[SecuredLane]
     """Return a lane whose topics exist and whose user has no right yet."""
     lane = SecuredLane(secured_broker, tmp_path)
     lane.create()
-    yield lane
-    for worker in lane.workers:
-        worker.kill()
+    try:
+        yield lane
+    finally:
+        lane.kill()
 
 
 @pytest.mark.parametrize(
@@ -156,10 +157,13 @@ def test_an_agent_that_is_refused_says_why_and_keeps_trying(lane: SecuredLane, w
         worker.check()
         return any(words in line["error"] for line in worker.events("Kafka reports an error"))
 
+    def is_unready_for_that() -> bool:
+        status, body = worker.get("readyz")
+        assert status == 503
+        return words in " ".join(body["reasons"])
+
     eventually(says_why)
-    status, body = worker.get("readyz")
-    assert status == 503
-    assert words in " ".join(body["reasons"])
+    eventually(is_unready_for_that)
     assert len(worker.events("Kafka reports an error")) <= 2
     assert worker.get("healthz")[0] == 200
     if way == "password":

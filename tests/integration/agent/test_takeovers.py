@@ -19,19 +19,20 @@ BEHIND = 300
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 def test_one_slow_record_at_the_head_and_nothing_behind_it_runs_again(lane: KafkaLane, end: str) -> None:
     """The head runs long, or waits long to be tried again: both are work that a successor has to do."""
-    head = {"number": -1, "seconds": 60} if end == "killed" else {"number": -1, "failures": 1}
+    head = {"number": -1, "is_held": True} if end == "killed" else {"number": -1, "failures": 1}
     lane.write(b"slow", json.dumps(head).encode())
     lane.flush()
     lane.feed(BEHIND, keys=BEHIND)
     lane.flush()
-    first = lane.worker("a", taskTimeoutSeconds=60, backoffInitialSeconds=60, backoffMaxSeconds=60)
+    first = lane.worker("a", backoffInitialSeconds=600, backoffMaxSeconds=600)
     eventually(lambda: settled(lane) == BEHIND)
     assert not lane.is_done()
     if end == "killed":
-        first.kill()
+        lane.bury(first)
     else:
         assert first.stop() == 0
-    lane.worker("b", taskTimeoutSeconds=1)
+    lane.open_gate()
+    lane.worker("b")
     lane.await_done()
 
     numbers = [json.loads(message.value())["number"] for message in lane.read(lane.results)]
@@ -44,6 +45,7 @@ def test_only_what_was_not_settled_runs_again_after_a_kill_in_mid_work(lane: Kaf
     killed = lane.worker("a", concurrency=16)
     lane.await_results(200)
     killed.kill()
+    lane.remove(killed)
     done = [json.loads(message.value())["number"] for message in lane.read(lane.results)]
     known = settled(lane)
     lane.worker("b", concurrency=64)
@@ -60,14 +62,14 @@ def test_only_what_was_not_settled_runs_again_after_a_kill_in_mid_work(lane: Kaf
 def test_failed_attempts_are_counted_over_a_kill(lane: KafkaLane) -> None:
     lane.write(b"k", b'{"number": 1, "failures": 99}')
     lane.flush()
-    first = lane.worker("a", maxAttempts=4, backoffInitialSeconds=4, backoffMaxSeconds=4)
-    eventually(lambda: {2} & {n for each in lane.progress().values() for n in each.failed.values()})
-    first.kill()
+    first = lane.worker("a", maxAttempts=4, backoffInitialSeconds=600, backoffMaxSeconds=600)
+    eventually(lambda: {1} & {n for each in lane.progress().values() for n in each.failed.values()})
+    lane.bury(first)
     second = lane.worker("b", maxAttempts=4)
     lane.await_done()
 
     attempts = [[line["attempt"] for line in worker.events("attempt failed")] for worker in (first, second)]
-    assert attempts == [[1, 2], [3, 4]]
+    assert attempts == [[1], [2, 3, 4]]
     [letter] = lane.read(lane.dead_letters)
     assert dict(letter.headers())["kafleet_attempts"] == b"4"
 
@@ -82,6 +84,7 @@ def test_a_record_that_kills_its_process_is_isolated_and_buried_without_a_human(
         lane.workers.remove(worker)  # it may end by itself
         if eventually(lambda worker=worker: "died" if worker.pid is None else lane.is_done()) is True:  # type: ignore[misc]
             break
+        lane.bury(worker)
     assert worker.stop() == 0
 
     print(f"buried at start {starts}")

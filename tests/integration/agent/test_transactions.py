@@ -79,7 +79,7 @@ def test_a_client_that_sends_the_end_of_a_transaction_again_shows_what_it_aborte
         }
     )
     naive.init_transactions(30)
-    proxied.proxy.delay(END_TXN, 2.0, client="naive")
+    send = proxied.proxy.hold(END_TXN, client="naive")
     delayed = proxied.proxy.delayed
     naive.begin_transaction()
     naive.produce(proxied.results, b"first")
@@ -87,6 +87,7 @@ def test_a_client_that_sends_the_end_of_a_transaction_again_shows_what_it_aborte
     naive.begin_transaction()
     naive.produce(proxied.results, b"aborted")
     naive.flush(30)
+    send()
     eventually(lambda: proxied.proxy.delayed > delayed)
     with pytest.raises(KafkaException, match="invalid state"):
         naive.abort_transaction(30)
@@ -100,14 +101,17 @@ def test_an_end_that_arrives_late_ends_no_later_transaction(proxied: ProxiedLane
     proxied.flush()
     proxied.await_done()
     delayed = proxied.proxy.delayed
-    proxied.proxy.delay(END_TXN, 12.0, client=worker.name)  # longer than a transaction is waited for
-    for start in range(50, 500, 50):
-        proxied.feed(50, keys=50, start=start, seconds=0.2)
+    send = proxied.proxy.hold(END_TXN, client=worker.name)
+    proxied.feed(50, keys=50, start=50)
     proxied.flush()
+    worker.await_event("transaction failed, taking a new epoch")
+    proxied.feed(400, keys=50, start=100, seconds=0.05)
+    proxied.flush()
+    proxied.await_results(150)  # it is in the middle of later ones
+    send()
     eventually(lambda: proxied.proxy.delayed > delayed)
     proxied.await_done()
 
-    assert worker.events("transaction failed, taking a new epoch")
     assert proxied.answers() == expected(500, keys=50)
 
 
@@ -118,13 +122,14 @@ def test_a_process_killed_at_any_stage_of_a_transaction_repeats_no_result(proxie
     for round_, (stage, api_key) in enumerate(STAGES.items()):
         held = proxied.proxy.held
         worker = proxied.workers[-1]
-        proxied.proxy.delay(api_key, 2.0, client=worker.name)
+        send = proxied.proxy.hold(api_key, client=worker.name)
         proxied.feed(keys, keys=keys, start=round_ * keys)
         proxied.flush()
         eventually(lambda held=held: proxied.proxy.held > held)  # type: ignore[misc]
-        worker.kill()
+        proxied.bury(worker)
         print("killed while it sent", stage)
-        exact(proxied)
+        exact(proxied).await_ready()
+        send()
         proxied.await_done()
 
     assert proxied.answers() == expected(len(STAGES) * keys, keys=keys)

@@ -43,4 +43,4 @@ def namespace(kubernetes: Kubernetes, broker: Broker) -> Iterator[Namespace]:
     """Return a namespace of the test's own; what it leaves in Kubernetes is deleted, in the background."""
     space = Namespace(kubernetes, broker, f"t{uuid.uuid4().hex[:8]}")
     yield space
-    kubernetes.kubectl("delete", "namespace", space.name, "--wait=false")
+    space.leave()

@@ -7,7 +7,8 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from integration.agent.lanes import CODE, Worker
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from integration.agent.lanes import ECHO, Worker
 from integration.servers import eventually
 
 from kafleet_operator.effects.groups import Groups
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from integration.servers import Broker
 
 PARTITIONS = 4
+SESSION_SECONDS = 600
+"""Longer than any test waits: who leaves the group earlier was removed."""
 NAME = "triage"
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -37,7 +40,14 @@ class Agents:
         self._servers = broker.bootstrap_servers
         self._workers: list[Worker] = []
         self.group = f"{namespace.name}.{NAME}.workers"
-        (folder / "echo.py").write_text(CODE)
+        (folder / ECHO.name).write_text(ECHO.read_text())
+        timing = {"session.timeout.ms": SESSION_SECONDS * 1_000, "heartbeat.interval.ms": 500}
+        entries = [
+            ConfigEntry(f"consumer.{name}", str(value), incremental_operation=AlterConfigOpType.SET)
+            for name, value in timing.items()
+        ]
+        resource = ConfigResource(ResourceType.GROUP, self.group, incremental_configs=entries)
+        namespace.admin.incremental_alter_configs([resource])[resource].result()
 
     def start(self, name: str) -> Worker:
         """Start a process that reads the lane file which the operator made, and wait until it works."""
@@ -72,7 +82,7 @@ class Agents:
 
         return asyncio.run(ask())
 
-    def await_members(self, *workers: Worker, seconds: float) -> None:
+    def await_members(self, *workers: Worker) -> None:
         """Wait until exactly these are in the group and hold every partition."""
 
         def look() -> bool:
@@ -80,7 +90,7 @@ class Agents:
             assert members.keys() == {worker.member for worker in workers}
             return sum(map(len, members.values())) == PARTITIONS
 
-        eventually(look, seconds=seconds)
+        eventually(look)
 
     def pods(self) -> list[str]:
         return sorted(pod["metadata"]["name"] for pod in self._namespace.every("Pod"))

@@ -20,7 +20,7 @@ def commit_something(namespace: Namespace, bootstrap_servers: str) -> str:
     topic, group = f"{namespace.name}.triage.tasks", f"{namespace.name}.triage.workers"
     producer = Producer({"bootstrap.servers": bootstrap_servers})
     producer.produce(topic, b"task")
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     consumer = Consumer(
         {"bootstrap.servers": bootstrap_servers, "group.id": group, "auto.offset.reset": "earliest"}
     )
@@ -32,7 +32,7 @@ def commit_something(namespace: Namespace, bootstrap_servers: str) -> str:
 
 
 def groups(namespace: Namespace) -> set[str]:
-    listed = namespace.admin.list_consumer_groups().result(10).valid
+    listed = namespace.admin.list_consumer_groups().result().valid
     return {group.group_id for group in listed if group.group_id.startswith(namespace.name)}
 
 
@@ -46,7 +46,7 @@ def test_topics_and_offsets_are_retained_unless_asked_otherwise(
     group = commit_something(namespace, broker.bootstrap_servers)
     ids = {name: str(topic.topic_id) for name, topic in namespace.topics().items()}
     operator.kill()
-    namespace.kubectl("delete", "agentgroup/triage", "--timeout=20s")
+    namespace.kubectl("delete", "agentgroup/triage", "--timeout=120s")
     eventually(lambda: not namespace.every("Deployment"))
     operator.start()
     namespace.apply(agent_group("triage", namespace.name))
@@ -64,7 +64,7 @@ def test_topics_and_group_go_with_the_resource_where_asked(
     namespace.await_condition("triage", "TopicsReady", "True")
     namespace.await_deployment("triage-workers")
     commit_something(namespace, broker.bootstrap_servers)
-    namespace.kubectl("delete", "agentgroup/triage", "--timeout=60s")
+    namespace.kubectl("delete", "agentgroup/triage", "--timeout=120s")
 
     assert namespace.read("AgentGroup", "triage") is None
     eventually(lambda: not namespace.topics())
@@ -96,7 +96,7 @@ def test_topics_that_the_fleet_did_not_make_are_never_deleted(
     eventually(lambda: remade not in namespace.topics())
     namespace.create_topic(remade, 4)
     operator.start()
-    namespace.kubectl("delete", "agentgroup/triage", "--timeout=60s")
+    namespace.kubectl("delete", "agentgroup/triage", "--timeout=120s")
 
     assert set(namespace.topics()) == {*names.values(), remade}
 

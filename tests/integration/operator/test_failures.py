@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from integration.servers import Broker, Kubernetes
 
 
+GRACE_SECONDS = 30  # Kubernetes' own, half of what a machine under load may need is left
+
+
 def has_topics(namespace: Namespace, count: int) -> bool:
     return len(namespace.topics()) >= count
 
@@ -93,7 +96,7 @@ def test_a_useless_broker_address_hurts_only_its_own_fleet(operator: Operator, n
     namespace.apply(agent_group("lost", namespace.name, lost))
     namespace.apply(agent_group("fine", namespace.name))
 
-    namespace.await_condition("fine", "TopicsReady", "True", seconds=10)
+    namespace.await_condition("fine", "TopicsReady", "True")
     message = namespace.await_condition("lost", "TopicsReady", "Unknown", "KafkaUnreachable")
     assert "127.0.0.1:1" in message
     assert namespace.read("Deployment", "lost-workers") is None
@@ -149,7 +152,7 @@ def test_a_stopped_operator_ends_at_once_and_well(operator: Operator, namespace:
     status = operator.process.stop(signal.SIGTERM)
 
     assert status == 0
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < GRACE_SECONDS
 
 
 def test_a_wrong_setting_is_named() -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.operator.operators import agent_group, config_map
+from integration.operator.operators import USER, agent_group, config_map
 from integration.servers import eventually
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def test_an_edit_is_seen_by_the_watch(namespace: Namespace, operator: Operator) 
     namespace.apply(agent_group("triage", namespace.name, code={"configMap": "code"}))
     namespace.await_deployment("triage-workers")
 
-    watches = [each for each in operator.requests(namespace.name, "kafleet-operator/") if each[0] == "watch"]
-    assert ("watch", "configmaps", "") in watches
+    watch = ("watch", "configmaps", "")
+    eventually(lambda: watch in operator.requests(namespace.name, "kafleet-operator/"))
 
 
 EDITS: dict[str, Json] = {
@@ -115,12 +115,12 @@ def test_every_edit_of_the_spec_reaches_the_pods(namespace: Namespace) -> None:
         eventually(partial(has_rolled, namespace, before))
     namespace.await_condition("triage", "Accepted", "True")
 
+    eventually(lambda: template(namespace)["spec"]["terminationGracePeriodSeconds"] == 630)
     deployment = namespace.expect("Deployment", "triage-workers")
     assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     pod = deployment["spec"]["template"]
     (agent,) = pod["spec"]["containers"]
     assert (agent["image"], pod["metadata"]["labels"]["team"]) == ("registry.test/mine:2", "a")
-    assert pod["spec"]["terminationGracePeriodSeconds"] == 630
 
 
 TEMPLATE = {
@@ -231,7 +231,7 @@ def test_kubectl_shows_no_difference_and_finds_no_conflict(
 ) -> None:
     """What users applied stays theirs, whatever the operator writes beside it."""
     body = agent_group("triage", namespace.name)
-    namespace.apply(body)
+    kubernetes.kubectl("apply", "--filename=-", given=body)
     namespace.await_condition("triage", "TopicsReady", "True")
 
     kubernetes.kubectl("diff", "--filename=-", given=body)
@@ -239,7 +239,7 @@ def test_kubectl_shows_no_difference_and_finds_no_conflict(
         "apply", "--server-side", "--dry-run=server", "--force-conflicts", "--filename=-", given=body
     )
     namespace.kubectl("scale", "agentgroup/triage", "--replicas=3")
-    namespace.apply(body)
+    kubernetes.kubectl("apply", "--filename=-", given=body)
     eventually(lambda: namespace.expect("Deployment", "triage-workers")["spec"]["replicas"] == 2)
 
 
@@ -252,6 +252,18 @@ def rules(kubernetes: Kubernetes) -> Iterator[list[Any]]:
     kubernetes.patch(path, {"rules": kept})
 
 
+def may_make_policies(namespace: Namespace, kubernetes: Kubernetes) -> bool:
+    """Ask the API server whether the operator may; what it was told of roles it uses a moment later."""
+    wish = {"namespace": namespace.name, "verb": "patch", "group": "networking.k8s.io"}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": USER, "resourceAttributes": {**wish, "resource": "networkpolicies"}},
+    }
+    answer = kubernetes.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])
+
+
 def test_one_kind_that_is_forbidden_stops_no_other(
     namespace: Namespace, kubernetes: Kubernetes, rules: list[Any]
 ) -> None:
@@ -262,6 +274,7 @@ def test_one_kind_that_is_forbidden_stops_no_other(
         for rule in rules
     ]
     kubernetes.patch(path, {"rules": fewer})
+    eventually(lambda: not may_make_policies(namespace, kubernetes))
     namespace.apply(agent_group("triage", namespace.name))
 
     message = namespace.await_condition("triage", "AgentsReady", "False", "NotAuthorized")

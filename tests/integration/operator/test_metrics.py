@@ -60,7 +60,7 @@ def test_metrics_follow_a_fleet_through_its_life(
     for number in range(20):
         producer.produce(f"{namespace.name}.triage.tasks", key=str(number), value=b"task")
     producer.produce(f"{namespace.name}.triage.dead-letters", value=b"task")
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     eventually(lambda: lane("lag_records") == 20)
     assert lane("written_records_total") == 20
     eventually(lambda: lane("oldest_record_age_seconds") > 1)

@@ -54,7 +54,7 @@ def namespace(kubernetes: Kubernetes, secured_broker: SecuredBroker) -> Iterator
     space = Namespace(kubernetes, secured_broker, f"t{uuid.uuid4().hex[:8]}")
     secured_broker.allow(*operator_rights(USER, space))
     yield space
-    kubernetes.kubectl("delete", "namespace", space.name, "--wait=false")
+    space.leave()
 
 
 def commit(broker: SecuredBroker, group: str, topic: str) -> None:
@@ -83,7 +83,7 @@ def test_the_documented_rights_are_enough(
     namespace.delete_topic(tasks)
     eventually(lambda: tasks in (found := namespace.topics()) and found[tasks].topic_id != lost)
     namespace.await_condition("triage", "TopicsReady", "True")
-    namespace.kubectl("delete", "agentgroup/triage", "--timeout=60s")
+    namespace.kubectl("delete", "agentgroup/triage", "--timeout=120s")
     assert namespace.topics() == {}
     assert secured.is_healthy()
 

@@ -156,7 +156,7 @@ def test_a_topic_of_somebody_else_is_looked_at_and_left_alone(
     assert "let its owner set max.message.bytes=" in message
     deployment = namespace.await_deployment("triage-workers")
     assert deployment["spec"]["replicas"] == 1
-    namespace.kubectl("delete", "agentgroup/triage", "--timeout=60s")
+    namespace.kubectl("delete", "agentgroup/triage", "--timeout=120s")
 
     assert set(namespace.topics()) == {inbox, dead}
     assert (namespace.overrides(inbox), namespace.overrides(dead)) == ({"segment.ms": "7777777"}, {})
@@ -222,11 +222,11 @@ def test_work_that_retention_may_take_is_told_in_time(
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
     for minutes, partition in ((40, 0), (20, 0), (20, 1)):
         producer.produce(topic, b"", partition=partition, timestamp=int((time.time() - minutes * 60) * 1000))
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     message = namespace.await_condition("triage", "Progressing", "False", "RetentionRisk")
     assert repr(topic) in message
     past = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 1)])
-    namespace.admin.alter_consumer_group_offsets([past])[group].result(10)
+    namespace.admin.alter_consumer_group_offsets([past])[group].result()
 
     namespace.await_condition("triage", "Progressing", "False", "RollingOut")
     assert operator.is_healthy()
@@ -242,14 +242,14 @@ def test_offsets_that_kafka_has_forgotten_are_told(
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
     for _ in range(2):
         producer.produce(topic, b"")
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     past = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 1)])
-    namespace.admin.alter_consumer_group_offsets([past])[group].result(10)
+    namespace.admin.alter_consumer_group_offsets([past])[group].result()
     eventually(lambda: namespace.expect("AgentGroup", "triage")["status"]["lag"] == 1)
-    namespace.admin.delete_consumer_groups([group])[group].result(10)
+    namespace.admin.delete_consumer_groups([group])[group].result()
     message = namespace.await_condition("triage", "Progressing", "False", "OffsetsLost")
     assert "startFrom: earliest" in message
-    namespace.admin.alter_consumer_group_offsets([past])[group].result(10)
+    namespace.admin.alter_consumer_group_offsets([past])[group].result()
 
     namespace.await_condition("triage", "Progressing", "False", "RollingOut")
     assert operator.is_healthy()
@@ -268,7 +268,5 @@ def start_agent(namespace: Namespace, folder: Path, name: str) -> Worker:
 def committed(namespace: Namespace) -> dict[int, int]:
     """Return what the fleet `triage` has committed."""
     group = f"{namespace.name}.triage.workers"
-    found = namespace.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(
-        10
-    )
+    found = namespace.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result()
     return {each.partition: each.offset for each in found.topic_partitions}

@@ -31,7 +31,7 @@ def start(folder: Path, lane: dict[str, Any] | None) -> tuple[int, list[dict[str
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert ended.stderr == ""
