@@ -88,7 +88,7 @@ demo-down: ## remove the local cluster and all that is in it
 
 .PHONY: integration
 integration: .venv/ready binaries ## tests against a real API server and a real broker, without kubelet
-	$(call suite,integration,$(BIN)/pytest --numprocesses 2 --dist loadfile tests/integration)
+	$(call suite,integration,$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/integration)
 
 .PHONY: chart
 chart: .venv/ready binaries ## the Helm chart: lint, templates, schema, documentation

@@ -9,7 +9,7 @@ from pathlib import Path
 from demo.cluster import KUBECTL, PROJECT, Cluster, helm
 from documents import blocks
 
-SECONDS = 200
+SECONDS = 500
 
 
 def shown(path: str) -> list[str]:

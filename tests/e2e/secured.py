@@ -43,7 +43,7 @@ class SecuredBroker(Principals):
         )
         for body in objects:
             self._fleet.apply_object(body)
-        self._fleet.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=90s")
+        self._fleet.kubectl("rollout", "status", f"deployment/{NAME}", "--timeout=240s")
 
     def broker(self) -> Broker:
         """Return the broker as the test sees it."""

@@ -62,7 +62,7 @@ def test_records_flow_through_chained_fleets(
     # The first fleet's topic goes with it, whoever reads it; the reader says so, and never makes it itself.
     first.edit({"deletionPolicy": "Delete"})
     first.wait_ready()  # the policy holds once the operator has seen it
-    first.kubectl("delete", "ag", first.name, "--timeout=90s")
+    first.kubectl("delete", "ag", first.name, "--timeout=240s")
     message = second.wait_for_reason("TopicsReady", "ReferenceNotFound")
     assert repr(first.results) in message
     assert first.results not in first.broker.topics()

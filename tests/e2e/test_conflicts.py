@@ -28,7 +28,7 @@ def test_a_topic_of_another_resource_is_never_taken(fleet: Fleet, topics: Topics
     assert younger.condition("Ready")["reason"] == "TopicConflict"
     assert younger.pods() == []
 
-    fleet.kubectl("delete", "ag", fleet.name, "--timeout=60s")
+    fleet.kubectl("delete", "ag", fleet.name, "--timeout=240s")
     younger.kubectl("annotate", "ag", younger.name, "kafleet.dev/adopt=true")
     younger.wait_ready()
 
@@ -57,7 +57,7 @@ def test_a_topic_that_was_there_is_adopted_on_request_and_never_deleted(fleet: F
     fleet.wait_done()
     assert fleet.verdict().problems == ()
 
-    fleet.kubectl("delete", "ag", fleet.name, "--timeout=90s")
+    fleet.kubectl("delete", "ag", fleet.name, "--timeout=240s")
     assert fleet.own_topics() == {name}
     assert sum(fleet.broker.ends(name).values()) == 2 * len(KEYS)
 

@@ -32,7 +32,7 @@ def shout(
         tag(images[name], f"registry.example/kafleet/{name}:0.1.0")
     fleet = Fleet(cluster, broker, "default", "shout")
     yield fleet
-    fleet.kubectl("delete", "ag/shout", "configmap/shout-code", "--ignore-not-found", "--timeout=60s")
+    fleet.kubectl("delete", "ag/shout", "configmap/shout-code", "--ignore-not-found", "--timeout=240s")
     fleet.wait_gone()
     mine = {name for name in fleet.own_topics() if name.startswith("default.shout.")}
     broker.delete(mine, {fleet.group, "getting-started"} & broker.groups())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def test_kubectl_serves_a_groups_users(fleet: Fleet) -> None:
     """One fleet for all of it: each word is asked for in turn."""
     fleet.apply()
-    fleet.kubectl("wait", f"ag/{NAME}", "--for=condition=Ready", "--timeout=90s")
+    fleet.kubectl("wait", f"ag/{NAME}", "--for=condition=Ready", "--timeout=240s")
 
     look(fleet)
     explain(fleet)
@@ -81,8 +81,8 @@ def refuse(fleet: Fleet) -> None:
 
 def scale(fleet: Fleet) -> None:
     fleet.kubectl("scale", f"ag/{NAME}", "--replicas=3")
-    fleet.kubectl("wait", f"ag/{NAME}", "--for=jsonpath={.status.readyReplicas}=3", "--timeout=60s")
-    fleet.kubectl("wait", f"ag/{NAME}", "--for=condition=Ready", "--timeout=60s")
+    fleet.kubectl("wait", f"ag/{NAME}", "--for=jsonpath={.status.readyReplicas}=3", "--timeout=240s")
+    fleet.kubectl("wait", f"ag/{NAME}", "--for=condition=Ready", "--timeout=240s")
 
     assert json.loads(fleet.kubectl("get", f"ag/{NAME}", "--subresource=scale", "-o", "json"))["status"] == {
         "replicas": 3,

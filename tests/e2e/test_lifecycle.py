@@ -51,7 +51,7 @@ def test_retain_keeps_topics_and_offsets_for_the_next_group_of_that_name(fleet: 
     fleet.send(25)
     fleet.wait_for_work(48)
 
-    fleet.kubectl("delete", f"ag/{NAME}", "--timeout=60s")
+    fleet.kubectl("delete", f"ag/{NAME}", "--timeout=240s")
     fleet.until("all agents to be gone", lambda: not fleet.pods())
     assert fleet.own_topics() == {fleet.tasks, fleet.results, fleet.dead_letters}
     fleet.send(5)
@@ -71,7 +71,7 @@ def test_delete_removes_the_topics_and_the_consumer_group_too(fleet: Fleet) -> N
     fleet.wait_for_work(24)
     assert fleet.own_groups() == {fleet.group}
 
-    fleet.kubectl("delete", f"ag/{NAME}", "--timeout=90s")
+    fleet.kubectl("delete", f"ag/{NAME}", "--timeout=240s")
 
     assert fleet.pods() == []
     assert fleet.own_topics() == set()

@@ -205,7 +205,7 @@ def test_volume_can_be_claimed_again_after_its_claim_is_gone(state: Path, tmp_pa
             "wait",
             "pvc/claim",
             "--for=jsonpath={.status.phase}=Bound",
-            "--timeout=60s",
+            "--timeout=240s",
             state=state,
         )
         succeed("kubectl", "delete", "pvc/claim", state=state)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Kafka would give up a member that it has not heard for 45 s.
 SESSION_SECONDS = 45
-SERVED_SECONDS = 15
+SERVED_SECONDS = 30
 
 
 def recoveries(fleet: Fleet) -> Json:

@@ -20,9 +20,10 @@ def test_agents_come_and_go_in_mid_work_without_loss(fleet: Fleet) -> None:
     fleet.kubectl("scale", f"ag/{NAME}", "--replicas=4")
     fleet.until("four agents to share the work", lambda: len(held_by(fleet.shares())) == 4)
     fleet.wait_ready()
-    assert fleet.status()["replicas"] == 4
+    fleet.until("the status to tell of four", lambda: fleet.status()["replicas"] == 4)
 
-    fleet.wait_for_work(500)
+    fleet.send(20)
+    fleet.wait_for_work(fleet.settled() + 100)
     fleet.kubectl("patch", f"ag/{NAME}", "--type=merge", "-p", '{"spec": {"workers": {"replicas": 1}}}')
     fleet.until(
         "one agent to have all the work", lambda: list(held_by(fleet.shares()).values()) == [[*range(12)]]

@@ -20,7 +20,7 @@ from demo.errors import Failed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,28 @@ if TYPE_CHECKING:
 
     from integration.releases import Cluster
 
+LONGEST = (
+    *("agent/test_delivery.py", "agent/test_chaos.py", "operator/test_observing.py", "test_chart.py"),
+    *("operator/test_security.py", "agent/test_rebalances.py", "operator/test_failures.py"),
+    *("agent/test_developing.py", "agent/test_takeovers.py", "agent/test_transactions.py"),
+)
+"""Begun first, so that no process is left with a long file when the others have nothing more to do."""
 PREFIX = "kafleet-test-"
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+
+
+@pytest.hookimpl(trylast=True)  # after the random order has been made
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, one after the other; the rest stays in its random order."""
+
+    def rank(item: pytest.Item) -> int:
+        path = str(item.path)
+        return next(
+            (place for place, file in enumerate(LONGEST) if path.endswith(f"integration/{file}")),
+            len(LONGEST),
+        )
+
+    items.sort(key=rank)
 
 
 def folder() -> tempfile.TemporaryDirectory[str]:
@@ -64,9 +84,9 @@ def broker() -> Iterator[Broker]:
             server.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def secured_broker() -> Iterator[SecuredBroker]:
-    """Run a Kafka that trusts nobody for this session."""
+    """Run a Kafka that trusts nobody for this file."""
     with folder() as path:
         server = SecuredBroker(Path(path))
         try:
@@ -84,8 +104,8 @@ def bootstrap_servers(broker: Broker) -> str:
     return broker.bootstrap_servers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(bootstrap_servers: str) -> Iterator[Cluster]:
-    """Run a Kubernetes for this session that the chart is installed into, again and again."""
+    """Run a Kubernetes for this file that the chart is installed into, again and again."""
     with folder() as path, cluster_in(Path(path), bootstrap_servers) as made:
         yield made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 from chaos.__main__ import run, told
@@ -12,10 +11,11 @@ from integration.conftest import folder
 
 RECORDS = 5_000
 FAULTS = 9
+SEED = 1  # the same faults each time; `make chaos` is for finding what others bring to light
 
 
 def test_random_faults_lose_nothing_and_keep_every_keys_order() -> None:
-    schedule = Schedule.drawn(random.randrange(1_000_000), RECORDS, FAULTS)  # noqa: S311 - a test's dice
+    schedule = Schedule.drawn(SEED, RECORDS, FAULTS)
     print(f"make chaos SEED={schedule.seed} RECORDS={RECORDS} FAULTS={FAULTS}")
     with folder() as path:
         judgement = run(schedule, Path(path), Kind())
