@@ -105,11 +105,12 @@ benchmark: .venv/ready binaries ## measure the agent beside its peers into docs/
 		$(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: chaos
-chaos: .venv/ready binaries ## agents killed, frozen and cut off at random: RECORDS=, SEED=, ROUNDS=, FAULTS=, SECONDS=, GUARANTEE=, PEER=
+chaos: .venv/ready binaries ## agents killed, frozen and cut off at random: RECORDS=, SEED=, ROUNDS=, FAULTS=, SECONDS=, GUARANTEE=, PEER=, PLANTED=
 	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(RECORDS),--records $(RECORDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(SECONDS),--seconds $(SECONDS)) \
-		$(if $(GUARANTEE),--guarantee $(GUARANTEE)) $(if $(PEER),--peer $(PEER))
+		$(if $(GUARANTEE),--guarantee $(GUARANTEE)) $(if $(PEER),--peer $(PEER)) \
+		$(if $(PLANTED),--planted $(PLANTED))
 
 .PHONY: test
 test: check integration chart e2e ## everything: what CI runs

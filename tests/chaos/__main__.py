@@ -2,6 +2,7 @@
 
     make chaos [RECORDS=200000] [SEED=…] [ROUNDS=10] [FAULTS=…] [SECONDS=0.02]
         [GUARANTEE=ExactlyOnce] [PEER=defaults|many|acknowledging]
+        [PLANTED=early|forgetful|late]
 
 Prints the schedule that the seed gives before it begins. Exit status 1 if anything is not as promised; the
 logs are then kept.
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 def main() -> int:
     arguments = parsed()
     first = arguments.seed if arguments.seed is not None else random.randrange(1_000_000)  # noqa: S311 - dice
-    kind = peer(arguments.peer) if arguments.peer else Kind(arguments.guarantee)
+    kind = kind_of(arguments)
     failed = []
     for seed in range(first, first + arguments.rounds):
         schedule = Schedule.drawn(
@@ -59,7 +60,17 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=MEAN_SECONDS, help="how long a task takes")
     parser.add_argument("--guarantee", choices=["AtLeastOnce", "ExactlyOnce"], default="AtLeastOnce")
     parser.add_argument("--peer", choices=["defaults", "many", "acknowledging"], help="FastStream, so set")
+    parser.add_argument("--planted", choices=["early", "forgetful", "late"], help="a bug, to be found")
     return parser.parse_args()
+
+
+def kind_of(arguments: argparse.Namespace) -> Kind:
+    """Return who is to be judged."""
+    if arguments.peer:
+        return peer(arguments.peer)
+    if arguments.planted:
+        return planted(arguments.planted)
+    return Kind(arguments.guarantee)
 
 
 def peer(options: str) -> Kind:
@@ -71,6 +82,14 @@ def peer(options: str) -> Kind:
         "PYTHONWARNINGS": "default",
     }
     return Kind(command=(environment("faststream"), script), variables=variables, is_peer=True)
+
+
+def planted(bug: str) -> Kind:
+    """Kafleet with a bug; see `planted`."""
+    return Kind(
+        command=(sys.executable, "-m", "chaos.planted"),
+        variables={"CHAOS_PLANTED": bug, "PYTHONPATH": str(PROJECT / "tests")},
+    )
 
 
 def holds(schedule: Schedule, kind: Kind) -> bool:

@@ -1,12 +1,15 @@
-"""The short form of `make chaos`: everything that can happen to a process, and nothing is lost."""
+"""The short form of `make chaos`: everything that can happen to a process, and nothing is lost.
+
+And with a bug that is planted, something is.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from chaos.__main__ import run, told
+from chaos.__main__ import planted, run, told
 from chaos.crews import Kind
-from chaos.schedules import Schedule
+from chaos.schedules import Fault, Schedule, What
 from integration.conftest import folder
 
 RECORDS = 5_000
@@ -22,3 +25,15 @@ def test_random_faults_lose_nothing_and_keep_every_keys_order() -> None:
 
     print(told(judgement, Kind()))
     assert judgement.problems() == {}
+
+
+def test_an_agent_that_commits_what_it_has_only_read_is_found_out() -> None:
+    deaths = tuple(
+        Fault(share, What.KILL_AND_REMOVE, 0, 0.1, is_same_pod=True, workers=2) for share in (0.3, 0.6)
+    )
+    seed = random.randrange(1_000_000)  # noqa: S311 - a test's dice
+    with folder() as path:
+        judgement = run(Schedule(seed, 1_500, 2, deaths, mean_seconds=0.1), Path(path), planted("early"))
+
+    print(told(judgement, planted("early")))
+    assert "lost" in judgement.problems()
