@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -25,7 +26,6 @@ from kafleet.writing import failure_of, producer_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from confluent_kafka import Message
     from structlog.typing import FilteringBoundLogger
@@ -199,7 +199,7 @@ class Transactor:
         if metadata is None:
             raise _GivenUp("a partition was taken away")
         offsets = [TopicPartition(*each.partition, each.offset, each.metadata) for each in positions]
-        producer.send_offsets_to_transaction(offsets, metadata, deadline - time.monotonic())
+        self._send_offsets(producer, offsets, metadata, deadline)
         while True:
             try:
                 producer.commit_transaction(_SLICE_SECONDS)
@@ -210,6 +210,32 @@ class Transactor:
                     raise
             else:
                 return
+
+    def _send_offsets(
+        self, producer: Producer, offsets: list[TopicPartition], metadata: object, deadline: float
+    ) -> None:
+        """Add positions to the transaction.
+
+        The client's call heeds no timeout and may never return, where a connection is lost
+        (librdkafka#5456). It is left behind then, in a thread of its own, as its producer is.
+        """
+        sent: Future[None] = Future()
+
+        def send() -> None:
+            try:
+                producer.send_offsets_to_transaction(offsets, metadata, deadline - time.monotonic())
+            except KafkaException as error:
+                sent.set_exception(error)
+            else:
+                sent.set_result(None)
+
+        Thread(target=send, name="kafka-offsets", daemon=True).start()
+        while True:
+            try:
+                return sent.result(_SLICE_SECONDS)
+            except TimeoutError:
+                producer.poll(0)
+                self._check(deadline)
 
     def _produce(self, producer: Producer, index: int, outgoing: Outgoing, deadline: float) -> None:
         while True:

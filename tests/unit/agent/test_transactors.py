@@ -1,8 +1,9 @@
-"""Who is to blame for a transaction that failed: whoever is, lets the next of its key go first."""
+"""What becomes of a transaction that fails, and who is to blame for it."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from kafleet.records import Outgoing
 from kafleet.transactors import Transactor, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kafleet.ports import Position
     from kafleet.records import Partition
@@ -46,6 +47,68 @@ class Failing(Transactor):
 
     def _transact(self, *_: object) -> None:
         raise KafkaException(self.error)
+
+
+class Client:
+    """A producer; the sending of positions does not return before it `may_return`."""
+
+    def __init__(self, *, is_cut: bool, complain: Callable[[KafkaError], None]) -> None:
+        self.may_return = Event()
+        self._is_cut = is_cut
+        self._complain = complain
+        self._is_sending = False
+
+    def poll(self, _: float) -> None:
+        if self._is_cut and self._is_sending:
+            self._complain(KafkaError(KafkaError._TRANSPORT))
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        self._is_sending = True
+        self.may_return.wait()
+
+    def begin_transaction(self) -> None: ...
+
+    def produce(self, *_: object, **__: object) -> None: ...
+
+    def flush(self, _: float) -> None: ...
+
+    def commit_transaction(self, _: float) -> None: ...
+
+
+class Member(Nobody):
+    """A member in good standing."""
+
+    def standing(self, _: Sequence[Position]) -> Future[object | None]:
+        future: Future[object | None] = Future()
+        future.set_result(object())
+        return future
+
+
+class WithClients(Transactor):
+    """Each epoch has a client of its own, of which the first never returns."""
+
+    clients: list[Client]
+    is_cut: bool
+
+    def begin_epoch(self) -> None:
+        client = Client(is_cut=self.is_cut, complain=self._on_error)
+        if self.clients:
+            client.may_return.set()
+        self.clients.append(client)
+        self._producer = client
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_client_that_never_returns_is_left_behind(*, is_cut: bool) -> None:
+    """At the end of the transaction's time, or at once if a connection is lost."""
+    transactor = WithClients(lane(guarantee="ExactlyOnce"), "pod", Member(), logger=SILENT)
+    transactor.clients, transactor.is_cut = [], is_cut
+    transactor._seconds = 60.0 if is_cut else 1.0
+
+    assert not transactor.transact([WRITE], []).is_committed
+    assert len(transactor.clients) == 2
+    assert transactor.transact([WRITE], []).is_committed
+    transactor.clients[0].may_return.set()
 
 
 @pytest.mark.parametrize(
