@@ -98,8 +98,6 @@ class Lot:
     def fetch(self, offset: int) -> bool:
         """Note an offset that was read, rising; False if an earlier owner has settled it."""
         is_new = self.offsets.fetch(offset)
-        if is_new and self.suspects.deaths:
-            self.suspects.fetch(offset)
         if self.committed is None or not is_new:
             self._changes += 1
         return is_new
@@ -266,6 +264,8 @@ class Backlog:
             item = lot.ready.popleft()
             if lot.ready:
                 self._turns.append(lot)
+            if lot.suspects.deaths:
+                lot.suspects.give_out(item.record.offset)
             if not lot.suspects.is_lifted:
                 self._suspects.setdefault(lot, set()).add(item)
             return item

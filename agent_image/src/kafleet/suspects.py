@@ -17,8 +17,9 @@ _INNOCENT_DEATHS = 1
 class Suspects:
     """Of one partition in one assignment: all its records, until the owner has proved to survive them.
 
-    That is when it has lived for `TRIAL_SECONDS` since `now`, and as many records from the first on are
-    settled as can have been in flight when the last owner died.
+    That is when it has lived for `TRIAL_SECONDS` since `now`, and as many records as can have been in flight
+    when the last owner died are settled: the first that are given out, as the last owner will have begun with
+    them, too. Were they the first of the log, one that waits behind others of its key would hold up them all.
     """
 
     __slots__ = ("_concurrency", "_has_settled", "_open", "_room", "_trial_ends", "deaths", "is_lifted")
@@ -32,9 +33,9 @@ class Suspects:
         self._has_settled = False
         self._trial_ends = now + TRIAL_SECONDS
 
-    def fetch(self, offset: int) -> None:
-        """Note a record to be worked on, in log order."""
-        if self._room:
+    def give_out(self, offset: int) -> None:
+        """Note that a record is being worked on, for the first time or again."""
+        if self._room and offset not in self._open:
             self._room -= 1
             self._open.add(offset)
 

@@ -194,6 +194,24 @@ def test_suspects_run_few_at_a_time_until_as_many_are_settled_as_can_have_killed
     assert len(fleet.calls) == 200
 
 
+def test_a_key_with_many_records_does_not_keep_a_whole_backlog_suspected() -> None:
+    fleet = Fleet(plans={f"tasks/0/{offset}": Plan(seconds=1) for offset in range(500)})
+    fleet.fill(P0, [b"hot"] * 100 + [None] * 400)
+    for _ in range(10):
+        fleet.log.metadata[P0] = marked(0, fleet.log.metadata.get(P0))
+
+    async def story() -> None:
+        member = single(fleet, P0, batch=500, concurrency=16)
+        await until(30)
+        assert len(fleet.calls) in {30, 31}  # one at a time
+        await until(50)  # 32 of them have proved it
+        assert len(fleet.calls) > 200
+        await until_done(fleet, 1_000)
+        await member.stop(1)
+
+    run(story())
+
+
 def test_a_single_death_and_deaths_of_owners_that_left_in_good_order_suspect_nobody() -> None:
     fleet = Fleet()
     fleet.fill(P0, [None] * 1_700)
