@@ -80,7 +80,7 @@ def server(kubernetes: Kubernetes, kubeconfig: Path) -> Iterator[Server]:
     """Start from an API server that knows AgentGroups, and some of them."""
     definitions = [f"--filename={path}" for path in CRDS.glob("*.yaml")]
     kubernetes.kubectl("apply", "--server-side", *definitions)
-    kubernetes.kubectl("wait", "--for=condition=Established", "--timeout=30s", *definitions)
+    kubernetes.kubectl("wait", "--for=condition=Established", "--timeout=300s", *definitions)
     kubernetes.kubectl("create", "namespace", NAMESPACE)
     with new_client_from_config(str(kubeconfig)) as client:
         server = Server(client)

@@ -113,7 +113,7 @@ def live(cluster: Cluster, name: str) -> None:
     eventually(healed)
     leave_over(cluster, name)
     assert name in cluster.kubectl("get", "events.events.k8s.io", HERE)
-    cluster.kubectl("delete", "agentgroup", name, HERE, "--timeout=60s")
+    cluster.kubectl("delete", "agentgroup", name, HERE, "--timeout=300s")
 
 
 def leave_over(cluster: Cluster, name: str) -> None:

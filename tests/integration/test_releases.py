@@ -103,7 +103,7 @@ def test_fleets_outlive_the_release_and_wait_for_the_next_to_clean_up(cluster: C
     assert cluster.run(*shlex.split(finding)) == "support/waiting\n"
     cluster.install()
     with serving(cluster):
-        cluster.kubectl("wait", "agentgroup/waiting", "--for=delete", HERE, "--timeout=60s")
+        cluster.kubectl("wait", "agentgroup/waiting", "--for=delete", HERE, "--timeout=300s")
     assert fleet_of(cluster, "kept") == kept
 
 
