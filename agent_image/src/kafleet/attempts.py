@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import types
 from contextlib import aclosing
 from contextvars import copy_context
 from functools import cached_property, partial
@@ -22,7 +23,7 @@ from kafleet.payloads import InvalidPayload
 from kafleet.verdicts import Failed, Fault, Finished, Postponed, Refused, Saturated
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
     from concurrent.futures import Executor
     from datetime import datetime
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from kafleet.loading import Handler, Handlers
     from kafleet.records import Record
     from kafleet.verdicts import Verdict
-
-_IN_A_THREAD = (Form.BLOCKING, Form.BLOCKING_GENERATOR)
 
 
 class Attempts:
@@ -75,15 +74,21 @@ class Attempts:
             if handler.takes_context:
                 context = self._context(record, envelope, number)
                 arguments, emitted = (task, context), context.emitted
-            seconds = self._seconds if envelope.deadline is None else self._seconds_for(envelope.deadline)
-            if handler.form in _IN_A_THREAD:
-                await self._run_in_thread(handler, partial(_call, handler, arguments, emitted), seconds)
+            if handler.form is Form.COROUTINE:
+                call = handler.function(*arguments)
+                try:
+                    future = call.send(None)
+                except StopIteration as ended:  # it never waited, so that no limit needed to be set
+                    emitted.append(ended.value)
+                else:
+                    with self._alarms.within(self._seconds_for(envelope)):
+                        emitted.append(await _rest_of(call, future))
+            elif handler.form is Form.GENERATOR:
+                with self._alarms.within(self._seconds_for(envelope)):
+                    await _collect(handler.function(*arguments), emitted)
             else:
-                with self._alarms.within(seconds):
-                    if handler.form is Form.COROUTINE:
-                        emitted.append(await handler.function(*arguments))
-                    else:
-                        await _collect(handler.function(*arguments), emitted)
+                function = partial(_call, handler, arguments, emitted)
+                await self._run_in_thread(handler, function, self._seconds_for(envelope))
             return Finished(self._emissions.outgoing(record, envelope, emitted))
         except asyncio.CancelledError as error:
             # A handler may let a cancellation of its own escape; only the dispatcher's may end the attempt.
@@ -100,7 +105,7 @@ class Attempts:
         """Return who takes the record; raises _NotTried where nobody may."""
         if envelope.hops > self._hop_limit:
             raise _NotTried("HopLimit", f"{envelope.hops} hops, the limit is {self._hop_limit}")
-        if self._is_late(envelope):
+        if envelope.deadline is not None and self._is_late(envelope):
             raise _NotTried("DeadlineExceeded", _deadline_text(envelope))
         handler = self._handlers.handler_for(envelope.type)
         if handler is None:
@@ -176,8 +181,10 @@ class Attempts:
     def _is_late(self, envelope: Envelope) -> bool:
         return envelope.deadline is not None and envelope.deadline <= self._now()
 
-    def _seconds_for(self, deadline: datetime) -> float:
-        return min(self._seconds, (deadline - self._now()).total_seconds())
+    def _seconds_for(self, envelope: Envelope) -> float:
+        if envelope.deadline is None:
+            return self._seconds
+        return min(self._seconds, (envelope.deadline - self._now()).total_seconds())
 
 
 class _NotTried(Exception):
@@ -196,6 +203,21 @@ class _Context(Context):
     @cached_property
     def log(self) -> Any:  # noqa: ANN401 - as in Context
         return self.bind()
+
+
+@types.coroutine
+def _rest_of(call: Coroutine[Any, Any, object], future: object) -> Generator[object, None, object]:
+    """Go on with a coroutine that has been begun and waits for a future; what `await` does from then on."""
+    while True:
+        error: BaseException | None = None
+        try:
+            yield future
+        except BaseException as thrown:  # noqa: BLE001 - a cancellation, which is the coroutine's to take
+            error = thrown
+        try:
+            future = call.send(None) if error is None else call.throw(error)
+        except StopIteration as ended:
+            return ended.value
 
 
 async def _collect(values: AsyncGenerator[object, None], emitted: list[object]) -> None:

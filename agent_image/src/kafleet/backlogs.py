@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from kafleet.lanes import Delivery
     from kafleet.records import Outgoing, Partition, Record
-    from kafleet.verdicts import Fault, Verdict
+    from kafleet.verdicts import Fault
 
 HELD_RECORDS = 10_000
 """Records that one replica keeps, all partitions together; each partition may keep its share."""
@@ -165,12 +165,17 @@ class Lot:
         return self._acknowledged >= change
 
     def fullness(self, *, shares: int, concurrency: int) -> float:
-        """Return how much of its share of memory a partition has used, or of its offset map; 1 is full."""
-        records = (HELD_RECORDS + concurrency) / shares
+        """Return how much of its share of memory a partition has used, or of its offset map; 1 is full.
+
+        Of the share of records what is in flight is taken off first: a partition that is read on only when
+        nothing is held any more keeps its handlers waiting.
+        """
+        room = (HELD_RECORDS + concurrency) / shares - self.in_flight
+        records = (len(self.items) - self.in_flight) / room if room > 0 else 1.0
         size = HELD_BYTES / shares
         # With nothing at hand only reading on can make room: what fills the map then was left by others.
         offset_map = self.map_fullness / MAP_SHARE if self.items else 0.0
-        return max(len(self.items) / records, self.size / size, offset_map)
+        return max(records, self.size / size, offset_map)
 
 
 class Item:
@@ -208,7 +213,7 @@ class Item:
         self.is_in_flight = False
         self.has_slot = False
         self.has_key = True  # the next one of its key waits for it
-        self.task: Task[Verdict] | None = None  # of its attempt; in flight without one, it is being written
+        self.task: Task[None] | None = None  # of its attempt; else it never waited, or is being written
         self.started_at = 0.0
         self.ready_since = 0.0
         self.next_of_key: Item | None = None
@@ -228,7 +233,7 @@ class Backlog:
         self._is_ordered = is_ordered
         self._last: dict[bytes, Item] = {}  # of each key; the others are linked to it
         self._turns: deque[Lot] = deque()  # lots with something ready, each once
-        self._suspects: dict[Lot, set[Item]] = {}  # those that are out
+        self.suspects: dict[Lot, set[Item]] = {}  # those that are out
         self._held_back: dict[Lot, None] = {}  # lots with something ready that wait for suspects to come back
 
     def add(self, item: Item, now: float) -> None:
@@ -244,7 +249,10 @@ class Backlog:
                 before.next_of_key = item
                 item.previous_of_key = before
                 return
-        self.make_ready(item, now)
+        item.ready_since = now
+        if not lot.ready:
+            self._turns.append(lot)
+        lot.ready.append(item)
 
     def make_ready(self, item: Item, now: float) -> None:
         """Let the first record of a key be taken, for the first time or again."""
@@ -254,31 +262,36 @@ class Backlog:
             self._turns.append(lot)
         lot.ready.append(item)
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether something is ready; where it waits for suspects to come back, only `take` knows."""
+        return bool(self._turns)
+
     def take(self) -> Item | None:
         """Return the next ready record, partitions taking turns; None if there is none."""
-        while self._turns:
-            lot = self._turns.popleft()
-            if not lot.suspects.is_lifted and not self._is_room_for_suspect(lot):
-                self._held_back[lot] = None
-                continue
+        turns = self._turns
+        while turns:
+            lot = turns.popleft()
+            if not lot.suspects.is_lifted:
+                if not self._is_room_for_suspect(lot):
+                    self._held_back[lot] = None
+                    continue
+                self.suspects.setdefault(lot, set()).add(lot.ready[0])
             item = lot.ready.popleft()
             if lot.ready:
-                self._turns.append(lot)
+                turns.append(lot)
             if lot.suspects.deaths:
                 lot.suspects.give_out(item.record.offset)
-            if not lot.suspects.is_lifted:
-                self._suspects.setdefault(lot, set()).add(item)
             return item
         return None
 
     def give_back(self, item: Item) -> None:
-        """Note that a record that was taken is not in flight any more."""
-        if self._suspects:
-            out = self._suspects.get(item.lot, set())
-            out.discard(item)
-            if not out:
-                self._suspects.pop(item.lot, None)
-            self.release()
+        """Note that a record that was taken is not in flight any more. In vain where no suspects are out."""
+        out = self.suspects.get(item.lot, set())
+        out.discard(item)
+        if not out:
+            self.suspects.pop(item.lot, None)
+        self.release()
 
     def release(self) -> None:
         """Look anew at what was held back because of suspects."""
@@ -300,15 +313,15 @@ class Backlog:
         if key is None:
             return
         before, after = item.previous_of_key, item.next_of_key
-        if before is not None:
-            before.next_of_key = after
         if after is not None:
             after.previous_of_key = before
         elif before is not None:
             self._last[key] = before
         else:
             del self._last[key]
-        if before is None and after is not None:
+        if before is not None:
+            before.next_of_key = after
+        elif after is not None:
             self.make_ready(after, now)
 
     def drop(self, lot: Lot, now: float) -> None:
@@ -329,5 +342,5 @@ class Backlog:
         return min((lot.ready[0].ready_since for lot in self._turns), default=None)
 
     def _is_room_for_suspect(self, lot: Lot) -> bool:
-        limit = min(each.suspects.limit for each in (lot, *self._suspects))
-        return sum(map(len, self._suspects.values())) < limit
+        limit = min(each.suspects.limit for each in (lot, *self.suspects))
+        return sum(map(len, self.suspects.values())) < limit

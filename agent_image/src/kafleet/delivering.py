@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kafleet.backoffs import Backoff
     from kafleet.lanes import Lane
     from kafleet.metrics import Metrics
-    from kafleet.ports import Sink, WriteFailed
+    from kafleet.ports import WriteFailed
     from kafleet.throttles import Throttle
     from kafleet.verdicts import Verdict
 
@@ -39,7 +39,6 @@ class Deliveries:
     def __init__(
         self,
         lane: Lane,
-        sink: Sink[Item],
         backoff: Backoff,
         throttle: Throttle,
         *,
@@ -48,7 +47,6 @@ class Deliveries:
     ) -> None:
         self._lane = lane
         self._max_attempts = lane.delivery.max_attempts
-        self._sink = sink
         self._backoff = backoff
         self._throttle = throttle
         self._metrics = metrics
@@ -60,9 +58,14 @@ class Deliveries:
 
         Else the seconds until the next one.
         """
-        number, outcome = item.attempt, type(verdict).__name__.lower()
-        self._metrics.attempted(outcome, seconds)
-        delay = self._delay_after(item, verdict)
+        number = item.attempt
+        if isinstance(verdict, Finished):
+            item.outgoing = verdict.outgoing
+            item.fault = None
+            delay, outcome = None, "finished"
+        else:
+            delay, outcome = self._delay_after(item, verdict), type(verdict).__name__.lower()
+        self._metrics.attempts.add(outcome, seconds)
         if self._is_talkative:
             self._logger.debug(
                 "attempt ended",
@@ -74,11 +77,8 @@ class Deliveries:
             )
         return delay
 
-    def _delay_after(self, item: Item, verdict: Verdict) -> float | None:
+    def _delay_after(self, item: Item, verdict: Refused | Failed | Postponed | Saturated) -> float | None:
         match verdict:
-            case Finished(outgoing):
-                item.outgoing = outgoing
-                item.fault = None
             case Refused(reason, fault, was_called):
                 self.bury(item, reason, fault, item.attempt if was_called else item.attempt - 1)
             case Failed(fault) if item.attempt >= self._max_attempts:
@@ -107,20 +107,11 @@ class Deliveries:
         item.dead_reason = reason
         item.fault = fault
 
-    def start(self, item: Item) -> bool:
-        """Begin to write what a record emitted; False if there is nothing to write."""
-        if item.outgoing:
-            self._sink.write(item, item.outgoing)
-        return bool(item.outgoing)
-
-    def finish(self, items: Sequence[Item]) -> None:
-        """Note records of which everything that they emitted is acknowledged."""
-        self._metrics.settled(len(items))
-        self._metrics.emitted(sum(len(item.outgoing or ()) for item in items))
-        for item in items:
-            if item.dead_reason is not None:
-                self._metrics.dead_letter(item.dead_reason)
-                self._logger.warning("dead letter", **item.record.names, reason=item.dead_reason)
+    def note_dead(self, item: Item) -> None:
+        """Note a record whose dead letter is acknowledged."""
+        if item.dead_reason is not None:
+            self._metrics.dead_letter(item.dead_reason)
+            self._logger.warning("dead letter", **item.record.names, reason=item.dead_reason)
 
     def again(self, item: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> float:
         """Keep what could not be written, or bury its record; returns the seconds until the next try."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from kafleet.backlogs import Backlog, Item, Lot, most_in_flight
@@ -17,8 +16,9 @@ from kafleet.backoffs import Backoff
 from kafleet.commits import Commits, plan
 from kafleet.delivering import Deliveries
 from kafleet.ports import Assignment
+from kafleet.runners import Runners
 from kafleet.throttles import Throttle
-from kafleet.verdicts import Fault, Refused, Verdict
+from kafleet.trials import Trials
 
 if TYPE_CHECKING:
     import random
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kafleet.metrics import Metrics
     from kafleet.ports import Attempting, Commit, Position, Sink, Source, WriteFailed
     from kafleet.records import Outgoing, Partition, Record
+    from kafleet.verdicts import Verdict
 
 _CANCEL_SECONDS = 1.0
 _QUIET_SECONDS = 5.0
@@ -51,22 +52,25 @@ class Dispatcher:
         randomness: random.Random | None = None,
     ) -> None:
         self._delivery = lane.delivery
-        self._attempt = attempt
         self._source = source
         self._sink = sink
         self._metrics = metrics
         self._logger = logger
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog(is_ordered=lane.delivery.ordering == "Key")
-        self._tasks: dict[asyncio.Task[Verdict], Item] = {}
-        self._drained: dict[Lot, asyncio.Future[None]] = {}  # of lots that are leaving
-        self._throttle = Throttle(logger, ended=self._pump)
-        self._deliveries = Deliveries(
-            lane, sink, Backoff(lane.delivery, randomness), self._throttle, metrics=metrics, logger=logger
-        )
         self.commits = Commits(self, commit or source.commit, metrics=metrics)
+        trials = Trials(attempt, self.commits, max_attempts=lane.delivery.max_attempts)
+        self._runners = Runners(
+            trials.attempt, is_needed=self._is_runnable, take=self._next, ended=self._tried
+        )
+        self._drained: dict[Lot, asyncio.Future[None]] = {}  # of lots that are leaving
+        self._throttle = Throttle(logger, ended=self._runners.wake)
+        self._deliveries = Deliveries(
+            lane, Backoff(lane.delivery, randomness), self._throttle, metrics=metrics, logger=logger
+        )
         self.in_flight = 0
         self.slots = 0  # of `concurrency`, in use
+        self._concurrency = lane.delivery.concurrency
         self._most_in_flight = most_in_flight(lane.delivery)
         self.is_stopping = False
         self.is_suspended = False
@@ -107,7 +111,7 @@ class Dispatcher:
 
     def take(self, records: Iterable[Record]) -> None:
         """Take records that were read; those of partitions that are gone or going are ignored."""
-        touched = set()
+        touched: dict[Lot, None] = {}
         consumed = skipped = 0
         now = self._loop.time()
         for record in records:
@@ -118,12 +122,12 @@ class Dispatcher:
                 lot = self._begin_again(lot, record.offset)
             if lot.fetch(record.offset):
                 self._backlog.add(Item(record, lot), now)
-                touched.add(lot)
+                touched[lot] = None
                 consumed += 1
             else:
                 skipped += 1
         self._metrics.consumed(consumed, skipped)
-        self._pump()
+        self._runners.wake()
         for lot in touched:
             self._balance(lot)
 
@@ -163,8 +167,8 @@ class Dispatcher:
             self._source.pause(lot.partition)
         await self._finish(lots, seconds)
         positions = await self._close_quietly(lots, seconds=_QUIET_SECONDS)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
+        if self._runners.waiting:
+            await asyncio.wait(self._runners.waiting, timeout=_CANCEL_SECONDS)
         return positions
 
     def cancel(self) -> None:
@@ -178,32 +182,41 @@ class Dispatcher:
         A cancelled attempt does not count, and its record stays where it is.
         """
         self.is_suspended = True
-        for task in self._tasks:
+        for task in self._runners.waiting:
             task.cancel()
 
     def resume(self) -> None:
         """Go on after `suspend`."""
         self.is_suspended = False
-        self._pump()
+        self._runners.wake()
 
     def settled(self, works: Sequence[Item]) -> None:
         """Note records of which everything is acknowledged."""
-        works = [item for item in works if item.is_in_flight]
-        self._deliveries.finish(works)
+        touched: dict[Lot, None] = {}
+        settled = emitted = 0
         now = self._loop.time()
         for item in works:
-            item.lot.settle(item.record.offset)
+            if not item.is_in_flight:
+                continue
+            settled += 1
+            emitted += len(item.outgoing or ())
+            if item.dead_reason is not None:
+                self._deliveries.note_dead(item)
+            lot = item.lot
+            touched[lot] = None
+            lot.settle(item.record.offset)
             self._land(item)
             self._backlog.remove(item, now)
-        self._pump()
-        for lot in {item.lot for item in works}:
+        self._metrics.settled(settled, emitted)
+        self._runners.wake()
+        for lot in touched:
             self._balance(lot)
 
     def unwritten(self, work: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> None:
         """Note what of a record could not be written; it is tried again."""
         if work.is_in_flight:
             self._release(work, self._deliveries.again(work, failures))
-            self._pump()
+            self._runners.wake()
 
     def plan(self, works: Sequence[Item]) -> tuple[list[Item], list[Position]]:
         """Return which of these records may be settled at once, and what is to be committed with them."""
@@ -222,7 +235,7 @@ class Dispatcher:
             if lot is not None:
                 lot.acknowledge(position)
         self._backlog.release()
-        self._pump()
+        self._runners.wake()
 
     def _drop(self, partitions: Iterable[Partition]) -> None:
         for lot in [self.lots[each] for each in partitions if each in self.lots]:
@@ -232,65 +245,59 @@ class Dispatcher:
 
     def _may_start(self) -> bool:
         return (
-            not self.is_stopping
-            and not self.is_suspended
-            and self.slots < self._delivery.concurrency
+            self.slots < self._concurrency
             and self.in_flight < self._most_in_flight
+            and not self.is_stopping
+            and not self.is_suspended
             and not self._throttle.is_on
         )
 
-    def _pump(self) -> None:
+    def _is_runnable(self) -> bool:
+        return self._backlog.has_ready and self._may_start()
+
+    def _next(self) -> Item | None:
+        """Give out the next record that is to be tried; those before it whose outputs wait are written."""
         while self._may_start() and (item := self._backlog.take()) is not None:
             item.is_in_flight = item.has_slot = True
             item.lot.in_flight += 1
             self.in_flight += 1
             self.slots += 1
+            if item.lot.is_paused:
+                self._balance(item.lot)  # perhaps little enough is left that waits
             if item.outgoing is None:
-                self._try(item)
-            else:
-                self._write(item)
+                return item
+            self._write(item)
+        return None
 
-    def _try(self, item: Item) -> None:
-        """Make one attempt, in a task of its own."""
-        suspects = item.lot.suspects
-        is_alone = not suspects.is_lifted and suspects.limit == 1
-        item.started_at = self._loop.time()
-        attempt = self._attempt_alone(item) if is_alone else self._attempt(item.record, item.attempt)
-        task = item.task = self._loop.create_task(attempt)
-        self._tasks[task] = item
-        # A callback, not the end of the task: a task that is cancelled before its first step never runs.
-        task.add_done_callback(self._tried)
-
-    def _tried(self, task: asyncio.Task[Verdict]) -> None:
+    def _tried(self, item: Item, outcome: Verdict | BaseException, now: float) -> None:
         """Write what came of an attempt, or let its key wait; forget what is somebody else's now."""
-        item = self._tasks.pop(task)
-        item.task = None
-        delay = self._delay_after(item, task)
+        if isinstance(outcome, BaseException):
+            delay: float | None = self._delay_after(item, outcome)
+        else:
+            delay = self._deliveries.judge(item, outcome, now - item.started_at)
         if delay is None and not item.lot.is_closed:
             self._write(item)
-            self._pump()
             return
         self._release(item, delay or 0.0)
-        self._pump()
         if not item.lot.is_leaving:
             self._balance(item.lot)
 
-    def _delay_after(self, item: Item, task: asyncio.Task[Verdict]) -> float | None:
-        """Return the seconds until the next attempt; None if there is to be none."""
-        if task.cancelled():  # by a suspension; where its partition is gone it is forgotten all the same
+    def _delay_after(self, item: Item, error: BaseException) -> float:
+        """Return the seconds until the next attempt after one that came to no verdict."""
+        if isinstance(error, asyncio.CancelledError):
+            # By a suspension; where its partition is gone it is forgotten all the same.
             item.discount()
             return 0.0
-        error = task.exception()
-        if error is not None:  # a mistake of ours must neither lose the record nor stop the others
-            self._logger.error("internal error", **item.record.names, exc_info=error)
-            return self._deliveries.fail(item, error)
-        return self._deliveries.judge(item, task.result(), self._loop.time() - item.started_at)
+        # A mistake of ours must neither lose the record nor stop the others.
+        self._logger.error("internal error", **item.record.names, exc_info=error)
+        return self._deliveries.fail(item, error)
 
     def _write(self, item: Item) -> None:
         """Write what a record emitted; with nothing to write it is settled."""
-        if not self._deliveries.start(item):
+        if not item.outgoing:
             self.settled((item,))
             return
+        self._sink.write(item, item.outgoing)
         self.slots -= item.has_slot
         item.has_slot = False
         if item.lot.is_exact and item.has_key:  # transactions take long, but keep the order
@@ -311,24 +318,15 @@ class Dispatcher:
         item.is_in_flight = item.has_slot = False
         lot.in_flight -= 1
         self.in_flight -= 1
-        self._backlog.give_back(item)
+        if self._backlog.suspects:
+            self._backlog.give_back(item)
         if lot.is_leaving and not lot.in_flight and (drained := self._drained.pop(lot, None)) is not None:
             drained.set_result(None)
-
-    async def _attempt_alone(self, item: Item) -> Verdict:
-        """Count an attempt that may kill the process before it is made; the last one was the last."""
-        if item.attempt > self._delivery.max_attempts:
-            died = Fault("ProcessDied", f"the process died {item.attempt - 1} times while it ran alone")
-            return Refused("ProcessDied", died)
-        change = item.lot.fail(item.record.offset, item.attempt)
-        await self.commits.until(partial(item.lot.is_acknowledged, change))
-        item.started_at = self._loop.time()
-        return await self._attempt(item.record, item.attempt)
 
     def _wake(self, item: Item) -> None:
         item.timer = None
         self._backlog.make_ready(item, self._loop.time())
-        self._pump()
+        self._runners.wake()
 
     def _balance_all(self) -> None:
         for lot in self.lots.values():
@@ -381,7 +379,7 @@ class Dispatcher:
     def _leave(self, lot: Lot) -> None:
         lot.is_leaving = True
         self._backlog.drop(lot, self._loop.time())
-        self._pump()
+        self._runners.wake()
 
     async def _finish(self, lots: Iterable[Lot], seconds: float) -> None:
         drained = [self._drained.setdefault(lot, self._loop.create_future()) for lot in lots if lot.in_flight]
@@ -397,4 +395,4 @@ class Dispatcher:
                 self._release(item, 0.0)
             else:
                 item.task.cancel()
-        self._pump()
+        self._runners.wake()

@@ -35,7 +35,7 @@ class Metrics:
         self._skipped = self._counter(
             "kafleet_skipped_records", "Records read that an earlier owner of their partition had settled"
         )
-        self._attempts = _Attempts(self.registry)
+        self.attempts = Attempts(self.registry)
         self._settled = self._counter(
             "kafleet_settled_records", "Records that are done with, dead letters included"
         )
@@ -90,11 +90,9 @@ class Metrics:
         self._consumed.inc(records)
         self._skipped.inc(skipped)
 
-    def attempted(self, outcome: str, seconds: float) -> None:
-        self._attempts.add(outcome, seconds)
-
-    def settled(self, records: int) -> None:
+    def settled(self, records: int, emitted: int) -> None:
         self._settled.inc(records)
+        self._emitted.inc(emitted)
 
     def emitted(self, records: int) -> None:
         self._emitted.inc(records)
@@ -138,7 +136,7 @@ class Metrics:
         return Gauge(name, text, registry=self.registry)
 
 
-class _Attempts(Collector):
+class Attempts(Collector):
     """Counts each attempt in plain numbers: the library's own counters cost more than many a handler."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

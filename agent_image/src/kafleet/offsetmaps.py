@@ -16,17 +16,14 @@ class OffsetMap:
     Offsets that are left out between two fetched ones hold no record, and count as settled.
     """
 
-    __slots__ = ("_earlier", "_next", "_unsettled")
+    __slots__ = ("_earlier", "_is_known", "_unsettled", "next_offset")
 
     def __init__(self, committed: int | None = None, settled: Iterable[range] = ()) -> None:
-        self._next = committed
+        self._is_known = committed is not None
+        self.next_offset = committed or 0
+        """The lowest offset that may be fetched next; offsets may be left out, but never come again."""
         self._unsettled: dict[int, None] = {}  # fetched, in log order
         self._earlier = deque(settled)  # settled by earlier owners and not fetched by this one, rising
-
-    @property
-    def next_offset(self) -> int:
-        """The lowest offset that may be fetched next; offsets may be left out, but never come again."""
-        return 0 if self._next is None else self._next
 
     @property
     def position(self) -> int | None:
@@ -35,23 +32,26 @@ class OffsetMap:
             return next(iter(self._unsettled))
         if self._earlier and self._earlier[0].start <= self.next_offset:
             return self._earlier[0].stop
-        return self._next
+        return self.next_offset if self._is_known else None
 
     def fetch(self, offset: int) -> bool:
         """Note an offset that was read, rising; False if it is settled already and must not be worked on."""
         if offset < self.next_offset:
             raise ValueError(f"offset {offset} was fetched already, {self.next_offset} is next")
-        self._next = offset + 1
-        while self._earlier and self._earlier[0].stop <= offset:
-            self._earlier.popleft()
-        if self._earlier and self._earlier[0].start <= offset:
-            return False
+        self.next_offset = offset + 1
+        self._is_known = True
+        if self._earlier:
+            while self._earlier and self._earlier[0].stop <= offset:
+                self._earlier.popleft()
+            if self._earlier and self._earlier[0].start <= offset:
+                return False
         self._unsettled[offset] = None
         return True
 
     def reach(self, end: int) -> None:
         """Note that everything that can be read before an offset was fetched: no record fills the rest."""
-        self._next = max(self.next_offset, end)
+        self.next_offset = max(self.next_offset, end)
+        self._is_known = True
         while self._earlier and self._earlier[0].stop <= end:
             self._earlier.popleft()
 
@@ -61,7 +61,7 @@ class OffsetMap:
 
     def after(self, offsets: Collection[int]) -> OffsetMap:
         """Return the map as it will be when these are settled as well."""
-        later = OffsetMap(self._next, self._earlier)
+        later = OffsetMap(self.next_offset if self._is_known else None, self._earlier)
         later._unsettled = dict.fromkeys(each for each in self._unsettled if each not in offsets)
         return later
 

@@ -18,11 +18,8 @@ class Throttle:
         self._logger = logger
         self._ended = ended
         self._loop = asyncio.get_running_loop()
+        self.is_on = False
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_on(self) -> bool:
-        return self._timer is not None
 
     @property
     def seconds(self) -> float:
@@ -35,9 +32,11 @@ class Throttle:
             return
         if self._timer is not None:
             self._timer.cancel()
+        self.is_on = True
         self._timer = self._loop.call_later(seconds, self._end)
         self._logger.warning("a provider is full, this replica starts nothing", seconds=seconds)
 
     def _end(self) -> None:
         self._timer = None
+        self.is_on = False
         self._ended()

@@ -31,7 +31,7 @@ class Fault:
         return cls(name, str(error) or name, "".join(traceback.format_exception(error)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each record, and that would cost twice as much
 class Finished:
     """The handler ended well; the record is settled when these are acknowledged."""
 

@@ -51,7 +51,11 @@ def test_a_successor_repeats_what_was_in_flight_and_what_was_settled_since_the_l
         await until(5.5)
         unknown = fleet.log.settled[P0] - fleet.log.remembered[P0]
         assert 0 < len(unknown) < 30  # of half a second
-        at_risk = {f"tasks/0/{offset}" for offset in unknown} | set(names(fleet)[-4:]) | {HEAD}
+        items = dying.dispatcher.lots[P0].items
+        in_flight = {item.record.name for item in items if item.is_in_flight}
+        assert HEAD in in_flight
+        assert len(in_flight) <= 2 * 4
+        at_risk = {f"tasks/0/{offset}" for offset in unknown} | in_flight
         dying.crash()
         successor = single(fleet, P0)
         await until_done(fleet, 200)
