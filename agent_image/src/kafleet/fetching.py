@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
 _BATCH_RECORDS = 1_000  # with each the thread waits some times for the interpreter's lock
+_LEARN_SECONDS = 1.0
 _END_REACHED = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes have no other name
 SETTINGS: Mapping[str, object] = {
     "enable.auto.commit": False,
@@ -62,14 +63,13 @@ class Fetcher:
         self._paused: set[Partition] = set()
         self.partitions: set[Partition] = set()
 
-    def learn(self, topics: Iterable[str], seconds: float) -> None:
-        """Learn now where topics lead; else a first partition is begun up to a second late. Best effort."""
-        with suppress(KafkaException):  # why, tells the member, which is as far
-            for topic in topics:
-                self._consumer.list_topics(topic, timeout=seconds)
-
     def begin(self, starts: Sequence[TopicPartition]) -> None:
         """Read partitions, each from its offset."""
+        # Where topics lead is asked now, else a first partition is begun up to a second late; and in this
+        # thread: a client serves one call at a time, and another thread's may wait for seconds beside polls.
+        with suppress(KafkaException):  # why, tells the member, which is as far
+            for topic in {each.topic for each in starts}:
+                self._consumer.list_topics(topic, timeout=_LEARN_SECONDS)
         self._consumer.incremental_assign(list(starts))
         self.partitions.update(Partition(each.topic, each.partition) for each in starts)
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _FATAL = KafkaError._FATAL  # noqa: SLF001 - librdkafka's own codes have no other name
 _ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001 - likewise
 EXPELLED = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_MEMBER_EPOCH})
+_RESTLESS_SECONDS = 30.0
+_HURRY_SECONDS = 1.0  # as often as Kafka computes assignments
 _TIME = re.compile(r" \(after \d+ms in state \w+.*\)$")  # would make every complaint another one
 
 
@@ -67,6 +69,7 @@ class Membership:
         self._commits: deque[Acknowledged] = deque()  # not answered yet, oldest first
         self._is_leaving = False
         self._has_to_release = False  # the client waits for an answer to a revocation
+        self._restless_until = self._hurried_at = 0.0
         self.fatal: str | None = None
         self.consumer = Consumer(
             {
@@ -91,12 +94,13 @@ class Membership:
 
     def join(self, topics: Sequence[str]) -> None:
         """Become a member; `poll` goes on with it."""
-        self.consumer.subscribe(
-            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._topics = list(topics)
+        self._subscribe()
+        self._be_restless()
 
     def poll(self) -> None:
         """Serve what has happened."""
+        self._hurry()
         message = self.consumer.poll(0)
         error = None if message is None else message.error()
         if error is not None:
@@ -107,6 +111,7 @@ class Membership:
         if self._has_to_release:
             self._has_to_release = False
             self.consumer.incremental_unassign([])
+            self._be_restless()
 
     def leave(self) -> None:
         """Leave the group; the client cannot be used any more."""
@@ -165,8 +170,31 @@ class Membership:
 
     # Rebalances
 
+    def _subscribe(self) -> None:
+        self.consumer.subscribe(
+            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _be_restless(self) -> None:
+        """Expect more changes for a while."""
+        self._hurried_at = time.monotonic()
+        self._restless_until = self._hurried_at + _RESTLESS_SECONDS
+
+    def _hurry(self) -> None:
+        """Send a heartbeat before its time while partitions change hands.
+
+        What others give up, or what is computed a moment late, a member hears of at its next heartbeat: 5 s
+        later by default. To subscribe again to the same is a heartbeat at once, and nothing else.
+        """
+        now = time.monotonic()
+        is_due = self._hurried_at + _HURRY_SECONDS <= now < self._restless_until
+        if is_due and not self._has_to_release:
+            self._hurried_at = now
+            self._subscribe()
+
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign([])  # answers: not to fetch anything
+        self._be_restless()
         self._note_group()
         if partitions:
             self._rebalances.assigned(partitions)
@@ -183,6 +211,7 @@ class Membership:
     def _on_lost(self, consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         self._has_to_release = False
         consumer.incremental_unassign([])
+        self._be_restless()
         self._rebalances.lost()
 
     # The client's health
@@ -223,4 +252,5 @@ class Membership:
         self._contact.has_group = True
         if self._contact.member_id is None:
             member_id = self._contact.member_id = self.consumer.memberid()
+            self._be_restless()
             self._joined(member_id)

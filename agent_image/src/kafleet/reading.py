@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02  # the longest that a command waits
 _ANSWER_SECONDS = 0.002
 _BATCHES_AHEAD = 2
-_LEARN_SECONDS = 2.0
 _COMMIT_SECONDS = 90.0
 _REVOKE_GRACE_SECONDS = 10.0
 _STOP_SECONDS = 15.0
@@ -288,7 +287,6 @@ class Reader:
         with self._in_use:
             if self._is_stopping:
                 return None
-            self._fetcher.learn({each.topic for each in partitions}, _LEARN_SECONDS)
             return taken_over(
                 self._member.consumer,
                 partitions,

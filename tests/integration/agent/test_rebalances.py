@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,21 @@ def partitions_of(worker: Worker) -> dict[int, bool]:
 
 def leaving_of(worker: Worker) -> set[int]:
     return {partition for partition, is_leaving in partitions_of(worker).items() if is_leaving}
+
+
+def last_moment(worker: Worker, event: str) -> datetime:
+    return datetime.fromisoformat(worker.events(event)[-1]["timestamp"])
+
+
+def test_what_another_gives_up_is_taken_long_before_the_next_heartbeat(lane: KafkaLane) -> None:
+    lane.configure_group({"consumer.session.timeout.ms": "45000", "consumer.heartbeat.interval.ms": "15000"})
+    workers = [lane.worker(name) for name in "ab"]
+    eventually(lambda: all(len(partitions_of(each)) == lane.partitions // 2 for each in workers))
+
+    joined = max(last_moment(each, "group joined") for each in workers)
+    assigned = max(last_moment(each, "partitions assigned") for each in workers)
+    print(f"all is dealt out {(assigned - joined).total_seconds():.1f} s after the last one joined")
+    assert (assigned - joined).total_seconds() < 12
 
 
 @pytest.fixture
