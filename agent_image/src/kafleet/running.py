@@ -29,6 +29,7 @@ from kafleet.logs import configure_logs
 from kafleet.metrics import Metrics
 from kafleet.reading import Reader
 from kafleet.serving import Server
+from kafleet.stalls import LogEnds, Stalls
 from kafleet.statuses import Statuses
 from kafleet.terminations import TerminationLog
 from kafleet.tracing import tracing_of
@@ -145,7 +146,8 @@ class Process:
             logger=self._logger,
         )
         self._chores: list[asyncio.Task[None]] = []
-        statuses = Statuses(lane, settings.pod, self._dispatcher, self._contact)
+        self._stalls = Stalls(self._dispatcher, LogEnds(lane))
+        statuses = Statuses(lane, settings.pod, self._dispatcher, self._contact, self._stalls)
         self._server = Server(
             metrics.registry, ills=statuses.ills, lacks=statuses.lacks, status=statuses.status
         )
@@ -166,6 +168,7 @@ class Process:
         self._writer.start(self._dispatcher)
         self._reader.start(self._dispatcher)
         self._begin("committing", self._dispatcher.commits.regularly())
+        self._begin("looking for stalls", self._stalls.run())
         if isinstance(self._writer, Transactions):
             self._begin("transactions", self._writer.run())
         await self._stop.wait()

@@ -13,27 +13,34 @@ if TYPE_CHECKING:
     from kafleet.contacts import Contact
     from kafleet.dispatching import Dispatcher
     from kafleet.lanes import Lane
+    from kafleet.stalls import Stalls
 
 _FAILURES_SHOWN = 20
 _SILENT_SECONDS = 120.0
 
 
 class Statuses:
-    """Reads the dispatcher and the contact; changes nothing."""
+    """Reads the dispatcher, the contact and what stalls; changes nothing."""
 
-    def __init__(self, lane: Lane, pod: str, dispatcher: Dispatcher, contact: Contact) -> None:
+    def __init__(
+        self, lane: Lane, pod: str, dispatcher: Dispatcher, contact: Contact, stalls: Stalls
+    ) -> None:
         self._lane = lane
         self._pod = pod
         self._dispatcher = dispatcher
         self._contact = contact
+        self._stalls = stalls
 
     def ills(self) -> list[str]:
         """Return why the process should be restarted. That the loop is alive, the answer itself proves."""
         limit = 2 * self._lane.delivery.task_timeout_seconds
         runnable, silent = self._dispatcher.oldest_runnable_seconds, self._contact.silent_seconds
+        unread = self._stalls.longest_seconds
         reasons = []
         if runnable > limit:
             reasons.append(f"a runnable record has been lying for {runnable:.0f} s, the limit is {limit:g} s")
+        if unread > max(limit, _SILENT_SECONDS):
+            reasons.append(f"records have been lying for {unread:.0f} s in a partition that is not read on")
         if silent > _SILENT_SECONDS:
             reasons.append(f"the Kafka thread has been silent for {silent:.0f} s")
         return reasons

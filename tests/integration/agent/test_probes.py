@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 from integration.servers import eventually
+
+from kafleet.lanes import read_lane
+from kafleet.records import Partition
+from kafleet.stalls import LogEnds
 
 if TYPE_CHECKING:
     from integration.agent.lanes import KafkaLane, Worker
@@ -58,3 +63,16 @@ def test_a_handler_that_blocks_the_event_loop_leaves_the_probe_without_an_answer
 
 def test_a_long_call_is_healthy(lane: KafkaLane) -> None:
     assert start(lane, b"wait").get("healthz")[0] == 200
+
+
+def test_brokers_tell_where_logs_end_and_nothing_of_a_partition_that_is_not_there(lane: KafkaLane) -> None:
+    lane.feed(20)
+    lane.flush()
+    lane_file = lane.folder / "asking.json"
+    lane_file.write_text(json.dumps(lane.lane_file("echo:agent")))
+    partitions = [Partition(lane.tasks, number) for number in range(lane.partitions + 1)]
+
+    told = LogEnds(read_lane(lane_file))(partitions)
+
+    assert told == {Partition(lane.tasks, number): end for number, end in lane.ends(lane.tasks).items()}
+    assert sum(told.values()) == 20

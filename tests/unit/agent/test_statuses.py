@@ -19,6 +19,7 @@ from kafleet.errors import StartError
 from kafleet.metrics import Metrics
 from kafleet.records import Partition
 from kafleet.serving import Server
+from kafleet.stalls import Stalls
 from kafleet.statuses import Statuses
 
 CONTRACT = Path(__file__).resolve().parents[3] / "agent_image" / "contract"
@@ -29,7 +30,7 @@ P0, P1 = Partition("tasks", 0), Partition("tasks", 1)
 
 
 def statuses_of(member: Member, contact: Contact) -> Statuses:
-    return Statuses(lane(), "pod-1", member.dispatcher, contact)
+    return Statuses(lane(), "pod-1", member.dispatcher, contact, Stalls(member.dispatcher, lambda _: {}))
 
 
 def test_the_status_of_a_busy_replica_fits_the_contract() -> None:
@@ -180,6 +181,24 @@ def test_a_runnable_record_that_lies_too_long_is_ill() -> None:
         return ills
 
     assert run(story()) == ["a runnable record has been lying for 21 s, the limit is 20 s"]
+
+
+def test_a_partition_that_is_not_read_on_is_ill_after_two_minutes() -> None:
+    async def story() -> list[list[str]]:
+        member = Fleet().add()
+        member.assign(P0)
+        stalls = Stalls(member.dispatcher, lambda _: {P0: 1})
+        statuses = Statuses(lane(), "pod-1", member.dispatcher, Contact(), stalls)
+        looking = asyncio.create_task(stalls.run())
+        await until(60 + 120)
+        found = [statuses.ills()]
+        await until(60 + 121)
+        found.append(statuses.ills())
+        looking.cancel()
+        member.crash()
+        return found
+
+    assert run(story()) == [[], ["records have been lying for 121 s in a partition that is not read on"]]
 
 
 async def fetch(path: str, port: int, method: str = "GET") -> tuple[int, str]:
