@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,10 +78,7 @@ class Agents:
         return {partition.committed for partition in state.partitions}
 
     def _ask(self, question: Callable[[Groups], Coroutine[Any, Any, Found]]) -> Found:
-        async def ask() -> Found:
-            return await question(Groups(Nodes(Connection(self._servers), {}), 5))
-
-        return asyncio.run(ask())
+        return asked(self._servers, lambda nodes: question(Groups(nodes, 5)))
 
     def await_members(self, *workers: Worker) -> None:
         """Wait until exactly these are in the group and hold every partition."""
@@ -105,6 +103,18 @@ class Agents:
         (lane,) = self._namespace.expect("AgentGroup", NAME)["status"]["lanes"]
         found: Json = lane.get("recoveries", {})
         return found
+
+
+def asked(servers: str, question: Callable[[Nodes], Coroutine[Any, Any, Found]]) -> Found:
+    """Ask brokers by connections of its own."""
+
+    async def ask() -> Found:
+        return await question(Nodes(Connection(servers), {}))
+
+    try:
+        return asyncio.run(ask())
+    finally:
+        gc.collect()  # closes them, here and now: later it might be in the thread that they live in
 
 
 def running() -> Json:
