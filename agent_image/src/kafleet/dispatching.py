@@ -17,6 +17,7 @@ from kafleet.commits import Commits, plan
 from kafleet.delivering import Deliveries
 from kafleet.ports import Assignment
 from kafleet.runners import Runners
+from kafleet.shares import Shares
 from kafleet.throttles import Throttle
 from kafleet.trials import Trials
 
@@ -75,6 +76,7 @@ class Dispatcher:
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
+        self._shares = Shares(source, self.lots, self._backlog, concurrency=lane.delivery.concurrency)
 
     @property
     def held(self) -> int:
@@ -107,7 +109,7 @@ class Dispatcher:
             self.lots[partition] = self._lot(partition, assignment)
             self._source.resume(partition)  # a pause of its last assignment may have come too late
         self._metrics.rebalanced("assigned")
-        self._balance_all()
+        self._shares.balance_all()
 
     def take(self, records: Iterable[Record]) -> None:
         """Take records that were read; those of partitions that are gone or going are ignored."""
@@ -129,7 +131,8 @@ class Dispatcher:
         self._metrics.consumed(consumed, skipped)
         self._runners.wake()
         for lot in touched:
-            self._balance(lot)
+            self._shares.balance(lot)
+        self._shares.ask()
 
     def reach(self, ends: Mapping[Partition, int]) -> None:
         """Note where logs end, after the last record that was taken."""
@@ -147,7 +150,7 @@ class Dispatcher:
             self._leave(lot)
         await self._finish(lots, self._delivery.drain_seconds)
         positions = await self._close_quietly(lots, seconds=None)
-        self._balance_all()
+        self._shares.balance_all()
         return positions
 
     def lose(self, partitions: Iterable[Partition]) -> None:
@@ -210,7 +213,7 @@ class Dispatcher:
         self._metrics.settled(settled, emitted)
         self._runners.wake()
         for lot in touched:
-            self._balance(lot)
+            self._shares.balance(lot)
 
     def unwritten(self, work: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> None:
         """Note what of a record could not be written; it is tried again."""
@@ -221,7 +224,7 @@ class Dispatcher:
     def plan(self, works: Sequence[Item]) -> tuple[list[Item], list[Position]]:
         """Return which of these records may be settled at once, and what is to be committed with them."""
         planned = plan(self.lots.values(), [each for each in works if self.awaits(each)], self._loop.time())
-        self._balance_all()  # the maps were measured just now
+        self._shares.balance_all()  # the maps were measured just now
         return planned
 
     def awaits(self, work: Item) -> bool:
@@ -241,7 +244,7 @@ class Dispatcher:
         for lot in [self.lots[each] for each in partitions if each in self.lots]:
             self._leave(lot)
             self._close(lot)
-        self._balance_all()
+        self._shares.balance_all()
 
     def _may_start(self) -> bool:
         return (
@@ -253,7 +256,10 @@ class Dispatcher:
         )
 
     def _is_runnable(self) -> bool:
-        return self._backlog.has_ready and self._may_start()
+        if not self._backlog.has_ready:
+            self._shares.ask()
+            return False
+        return self._may_start()
 
     def _next(self) -> Item | None:
         """Give out the next record that is to be tried; those before it whose outputs wait are written."""
@@ -263,10 +269,11 @@ class Dispatcher:
             self.in_flight += 1
             self.slots += 1
             if item.lot.is_paused:
-                self._balance(item.lot)  # perhaps little enough is left that waits
+                self._shares.balance(item.lot)  # perhaps little enough is left that waits
             if item.outgoing is None:
                 return item
             self._write(item)
+        self._shares.ask()
         return None
 
     def _tried(self, item: Item, outcome: Verdict | BaseException, now: float) -> None:
@@ -280,7 +287,7 @@ class Dispatcher:
             return
         self._release(item, delay or 0.0)
         if not item.lot.is_leaving:
-            self._balance(item.lot)
+            self._shares.balance(item.lot)
 
     def _delay_after(self, item: Item, error: BaseException) -> float:
         """Return the seconds until the next attempt after one that came to no verdict."""
@@ -328,22 +335,6 @@ class Dispatcher:
         self._backlog.make_ready(item, self._loop.time())
         self._runners.wake()
 
-    def _balance_all(self) -> None:
-        for lot in self.lots.values():
-            self._balance(lot)
-
-    def _balance(self, lot: Lot) -> None:
-        """Pause a partition that has used up its share, and resume it at half of it."""
-        if lot.is_closed:
-            return
-        fullness = lot.fullness(shares=len(self.lots), concurrency=self._delivery.concurrency)
-        if not lot.is_paused and fullness >= 1:
-            lot.is_paused = True
-            self._source.pause(lot.partition)
-        elif lot.is_paused and fullness <= 0.5:  # noqa: PLR2004 - half, as the docstring says
-            lot.is_paused = False
-            self._source.resume(lot.partition)
-
     def _lot(self, partition: Partition, assignment: Assignment, changes: int = 0) -> Lot:
         return Lot(partition, assignment, self._delivery, now=self._loop.time(), changes=changes)
 
@@ -389,6 +380,7 @@ class Dispatcher:
     def _close(self, lot: Lot) -> None:
         """Give up what is in flight; what is being written may still come to be, it is not noted."""
         lot.is_closed = True
+        self._shares.balance(lot)
         self.lots.pop(lot.partition, None)
         for item in list(lot.items):
             if item.task is None:

@@ -61,6 +61,9 @@ class Source(Protocol):
 
     def resume(self, partition: Partition, /) -> None: ...
 
+    def want(self, is_wanted: bool, /) -> None:  # noqa: FBT001 - what is said, not how
+        """Hand over what there is, or nothing for now. Pausing costs a source what it has fetched ahead."""
+
     @property
     def commit(self) -> Commit: ...
 

@@ -92,6 +92,7 @@ class Reader:
         self._chores: set[asyncio.Task[None]] = set()
         self._handed_over = 0  # batches; written by the thread only
         self._taken = 0  # batches; written by the event loop only
+        self._is_wanted = True  # any more of them; written by the event loop only
         self._in_use = threading.Lock()  # of the member's client, by a call from another thread
         self._is_stopping = False
         self._is_committed = True
@@ -123,6 +124,11 @@ class Reader:
     def resume(self, partition: Partition) -> None:
         """Fetch a partition again."""
         self._commands.put(lambda: self._fetcher.resume(partition))
+
+    def want(self, is_wanted: bool) -> None:  # noqa: FBT001 - what is said, not how
+        """Hand records over, or leave them for now where they are: nothing that was fetched is lost."""
+        self._is_wanted = is_wanted
+        self._commands.put(_nothing)
 
     async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
         """Commit positions of partitions that are still owned; returns what was acknowledged."""
@@ -168,7 +174,7 @@ class Reader:
             while not self._is_stopping:
                 self._contact.polled_at = time.monotonic()
                 self._member.poll()
-                if self._handed_over - self._taken < _BATCHES_AHEAD:
+                if self._is_wanted and self._handed_over - self._taken < _BATCHES_AHEAD:
                     self._serve()
                     seconds = _ANSWER_SECONDS if self._member.awaits_answers else _POLL_SECONDS
                     self._hand_over(self._fetcher.read(seconds))

@@ -349,7 +349,8 @@ def test_bytes_are_bounded_as_well_as_records() -> None:
         member = single(fleet, P0, batch=10, concurrency=1)
         await until(1.0)
         assert member.dispatcher.size <= backlogs.HELD_BYTES + 10 * size
-        assert P0 in member.source.paused
+        assert not member.source.is_wanted
+        assert not member.source.paused
         member.crash()
 
     run(story())
@@ -368,3 +369,23 @@ def test_a_paused_partition_is_resumed_and_finished() -> None:
         member.end()
 
     run(story())
+
+
+def test_while_all_have_enough_nothing_is_wanted_and_nothing_paused() -> None:
+    """Pausing would throw away what the client has fetched ahead."""
+    fleet = Fleet()
+    fleet.fill(P0, [None] * 20_000)
+    fleet.fill(P1, [None] * 20_000)
+    wishes = []
+
+    async def story() -> None:
+        member = single(fleet, P0, P1, batch=500, concurrency=100)
+        for moment in range(1, 20):
+            await until(float(moment))
+            wishes.append(member.source.is_wanted)
+            assert not member.source.paused
+            assert member.dispatcher.held >= backlogs.HELD_RECORDS / 2 - 500
+        member.crash()
+
+    run(story())
+    assert not all(wishes)

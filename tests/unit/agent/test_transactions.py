@@ -66,6 +66,8 @@ class Source:
 
     def resume(self, _: Partition) -> None: ...
 
+    def want(self, _: bool) -> None: ...  # noqa: FBT001 - as in the port
+
     async def commit(self, _: Sequence[Position]) -> Collection[Partition]:
         raise AssertionError
 

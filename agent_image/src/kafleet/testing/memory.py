@@ -79,13 +79,14 @@ class Log:
 class MemorySource:
     """Where one member reads; `feed` hands over up to `batch` records of each partition that is not paused.
 
-    An acknowledgement of a commit takes `seconds`.
+    Nothing while nothing is wanted. An acknowledgement of a commit takes `seconds`.
     """
 
     def __init__(self, log: Log, *, batch: int = 500, seconds: float = 0.0) -> None:
         self.log = log
         self.seconds = seconds
         self.paused: set[Partition] = set()
+        self.is_wanted = True  # any more
         self.positions: dict[Partition, int] = {}  # of the partitions that it owns: what is read next
         self._epochs: dict[Partition, int] = {}
         self._epoch = 0
@@ -96,6 +97,10 @@ class MemorySource:
 
     def resume(self, partition: Partition) -> None:
         self.paused.discard(partition)
+        self.log.changed.set()
+
+    def want(self, is_wanted: bool) -> None:  # noqa: FBT001 - as in Source
+        self.is_wanted = is_wanted
         self.log.changed.set()
 
     async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
@@ -135,7 +140,7 @@ class MemorySource:
     def feed(self, dispatcher: Dispatcher) -> bool:
         """Hand the next records over; returns whether there were any."""
         found = False
-        for partition in self.positions.keys() - self.paused:
+        for partition in self.positions.keys() - self.paused if self.is_wanted else ():
             start = self.positions[partition]
             records = self.log.records[partition][start : start + self._batch]
             if records:
