@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 export UV_PYTHON_DOWNLOADS := never
 export PYTHONSAFEPATH := 1
+# Tests start hundreds of agents: let them find what is compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 CACHE := $(or $(KAFLEET_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kafleet)
 UV = $(shell local/ensure-uv)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
 T = TypeVar("T")
-REQUEST_SECONDS = 10.0
-ACKNOWLEDGE_SECONDS = 30.0
-READ_SECONDS = 60.0
+REQUEST_SECONDS = 30.0
+ACKNOWLEDGE_SECONDS = 60.0
+READ_SECONDS = 120.0
 LOOK = "local/cluster kubectl -n kafka logs statefulset/kafka --tail=50"
 
 

@@ -25,7 +25,7 @@ RELEASE = "kafleet"
 KILLED = 128 + 9  # the exit code of a process that SIGKILL ended
 KILL = ("shell", "ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL")
 NODE_PORT = 30092
-COMMAND_SECONDS = 120
+COMMAND_SECONDS = 300
 
 
 def local(*words: str) -> str:
@@ -93,7 +93,7 @@ class Cluster:
         until(
             "the operator to run",
             lambda: self.kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{RELEASE}", "--timeout=2s"),
-            100,
+            300,
             look=f"local/cluster kubectl -n {SYSTEM} describe pods",
             tell=tell,
         )
@@ -102,7 +102,7 @@ class Cluster:
         """Uninstall the chart and wait until the operator is gone."""
         self._run(
             *(helm(), "uninstall", RELEASE),
-            *("--namespace", SYSTEM, "--wait", "--timeout", "100s"),
+            *("--namespace", SYSTEM, "--wait", "--timeout", "200s"),
         )
 
     def kill(self, namespace: str, pod: str, container: str) -> str:
@@ -116,7 +116,7 @@ class Cluster:
         ending = until(
             f"the death of {container!r} in {pod!r}",
             lambda: self._ending(namespace, pod, container, name),
-            20,
+            60,
             look=f"local/cluster kubectl -n {namespace} describe pod {pod}",
         )
         if ending["exitCode"] != KILLED:
