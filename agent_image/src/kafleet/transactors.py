@@ -294,8 +294,8 @@ class Transactor:
         else:
             self._seconds = TRANSACTION_SECONDS
         failed = dict(self._failed)
-        if len(writes) == 1 and code in _OF_A_TOPIC:
-            failed.setdefault(0, WriteFailed(str(error)))
+        if len(writes) == 1 and (code in _OF_A_TOPIC or isinstance(error, _TookTooLong)):
+            failed.setdefault(0, WriteFailed(str(error)))  # it waits for its next try, the others go on
         self.begin_epoch()
         settled = frozenset(self._settled(writes))
         if settled:  # then all are, but for those of partitions that others have by now

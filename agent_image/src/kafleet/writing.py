@@ -93,10 +93,10 @@ class Writer(Generic[Work]):
                     0,
                     list(each.headers),
                 )
-            except BufferError:
-                self._note(work, each, WriteFailed("the producer's queue is full"))
             except KafkaException as error:
                 self._note(work, each, failure_of(error.args[0], each.topic))
+            except Exception as error:  # noqa: BLE001 - whatever it was, it must not pass for acknowledged
+                self._note(work, each, WriteFailed(f"{each.topic!r}: {error}"))
         if self._seconds > _BUSY_SECONDS:
             self._serve_in(_BUSY_SECONDS)
 

@@ -127,3 +127,18 @@ def test_a_write_alone_is_to_blame_only_for_what_a_record_can_cause(code: int, *
 
     assert not outcome.is_committed
     assert list(outcome.failed) == ([0] if is_blamed else [])
+
+
+class Slow(Failing):
+    """No transaction is over in time."""
+
+    def _transact(self, *_: object) -> None:
+        self._check(deadline=0.0)
+
+
+def test_a_write_alone_that_brokers_take_for_ever_to_accept_waits_for_its_next_try() -> None:
+    """Else it would be tried first again and again, and everything else of the replica would wait."""
+    transactor = Slow(lane(guarantee="ExactlyOnce"), "pod", Nobody(), logger=SILENT)
+
+    assert list(transactor.transact([WRITE], []).failed) == [0]
+    assert not transactor.transact([WRITE, WRITE], []).failed

@@ -150,3 +150,20 @@ def test_of_a_work_only_what_failed_is_told(brokers: str) -> None:
 
     assert told.settled_works == ["good"]
     assert [each.value for each, _ in told.failures["half"]] == [b"3"]
+
+
+def test_what_the_client_cannot_even_take_is_not_settled(brokers: str) -> None:
+    """Nothing makes such a record; but were there one, letting go of it must not settle its work."""
+    strange: Any = Outgoing("results", b"key", b"2", (("ce_hops", 1),))  # type: ignore[arg-type]
+
+    async def story() -> Settlements:
+        settlements = Settlements()
+        with writing(settlements, brokers) as writer:
+            writer.write("half", [outgoing(b"1"), strange, outgoing(b"3")])
+            await settlements.until(1)
+        return settlements
+
+    told = asyncio.run(story())
+
+    assert not told.settled_works
+    assert [each.value for each, _ in told.failures["half"]] == [b"2"]
