@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -22,7 +22,9 @@ from integration.servers import DEADLINE_SECONDS, Process, eventually
 from structlog.testing import capture_logs
 
 from kafleet_operator.effects.groups import Groups
+from kafleet_operator.effects.leaders import METADATA_VERSION
 from kafleet_operator.effects.nodes import REQUEST_SECONDS, Nodes
+from kafleet_operator.effects.protocol import MetadataRequest
 from kafleet_operator.errors import KafkaUnreachable, KafleetError
 from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.observations import GroupState, Unknown
@@ -277,6 +279,25 @@ def test_connections_end_with_the_last_who_holds_them(log: Log) -> None:
         groups = log.groups()
         await until_known(groups, log.topic, log)
         assert threads()
+
+    asyncio.run(story())
+
+    eventually(lambda: threads() == [])
+
+
+def test_connections_end_even_if_their_own_thread_is_the_last_to_hold_them(log: Log) -> None:
+    """Garbage is collected in whichever thread is at work just then."""
+    request = MetadataRequest(topics=[], allow_auto_topic_creation=False, max_version=METADATA_VERSION)
+
+    async def story() -> None:
+        nodes = [Nodes(Connection(log.servers), {})]
+        await nodes[0].ask(request)
+        connections: Any = nodes[0]._connections
+        assert threads()
+        connections._manager.call_soon(drop, nodes)
+
+    async def drop(nodes: list[Nodes]) -> None:
+        nodes.clear()
 
     asyncio.run(story())
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
+import threading
 import weakref
 from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Final
@@ -153,7 +154,7 @@ class Nodes:
                 log.warning("no broker answers for groups", servers=self._servers, cause=str(error))
             self._refusal, self._resting_until = self.translated(error), _now() + REST_SECONDS
             raise self.translated(error) from error
-        self._closing = weakref.finalize(self, connections.close)
+        self._closing = weakref.finalize(self, connections.let_go)
         return connections
 
     def _drop(self, connections: _Connections) -> None:
@@ -165,6 +166,10 @@ class Nodes:
 
 class _Network(NetworkSelector):  # type: ignore[misc]  # untyped
     """kafka-python's event loop, which leaves sockets that are not connected yet to the garbage collector."""
+
+    def is_own_thread(self) -> bool:
+        """Tell whether this runs in the loop's own thread, which must not wait for itself."""
+        return threading.current_thread() is self._io_thread
 
     async def wait_read(self, socket: Socket, timeout_at: float | None = None) -> None:
         try:
@@ -208,6 +213,13 @@ class _Connections:
         with contextlib.suppress(RuntimeError, errors.KafkaError):  # it is closed
             self._network.run(self._manager.close)
         self._network.close()
+
+    def let_go(self) -> None:
+        """Close everything, whichever thread the garbage collector happens to run in."""
+        if self._network.is_own_thread():
+            threading.Thread(target=self.close, name="kafka-closing").start()
+        else:
+            self.close()
 
     async def _run(self, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 - the function's
         """Call a function in kafka-python's thread, and return what the future that it returns brings."""
