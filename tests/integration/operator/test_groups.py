@@ -21,12 +21,13 @@ from integration.ports import free_ports
 from integration.servers import DEADLINE_SECONDS, Process, eventually
 from structlog.testing import capture_logs
 
+from kafleet_operator.effects.connections import kafka_python_settings
 from kafleet_operator.effects.groups import Groups
 from kafleet_operator.effects.leaders import METADATA_VERSION
 from kafleet_operator.effects.nodes import REQUEST_SECONDS, Nodes
 from kafleet_operator.effects.protocol import MetadataRequest
 from kafleet_operator.errors import KafkaUnreachable, KafleetError
-from kafleet_operator.planning.connections import Connection
+from kafleet_operator.planning.connections import Connection, Tls
 from kafleet_operator.planning.observations import GroupState, Unknown
 
 if TYPE_CHECKING:
@@ -268,6 +269,33 @@ def test_a_server_that_accepts_and_never_speaks_is_waited_for_only_so_long() -> 
 
     with socket.create_server(("127.0.0.1", 0)) as silent, capture_logs():
         asyncio.run(asyncio.wait_for(story(), DEADLINE_SECONDS))
+
+    eventually(lambda: threads() == [])
+
+
+def test_a_handshake_that_fails_leaves_no_socket_behind() -> None:
+    """Pytest turns an unclosed one into a failure."""
+
+    def refuse(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the listener is closed in the end
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    client.sendall(b"this is no TLS")
+
+    async def story() -> None:
+        host, port = listener.getsockname()
+        connection = Connection(f"{host}:{port}", tls=Tls())
+        nodes = Nodes(connection, kafka_python_settings(connection, {}))
+        with pytest.raises(KafkaUnreachable):
+            await nodes.ask(object())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, capture_logs():
+        refusing = threading.Thread(target=refuse, args=[listener])
+        refusing.start()
+        asyncio.run(asyncio.wait_for(story(), DEADLINE_SECONDS))
+        listener.shutdown(socket.SHUT_RDWR)
+        refusing.join()
 
     eventually(lambda: threads() == [])
 

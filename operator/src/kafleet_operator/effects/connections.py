@@ -75,11 +75,25 @@ def _protocol(connection: Connection) -> str:
     return ("SASL_" if connection.is_sasl else "") + ("SSL" if connection.tls else "PLAINTEXT")
 
 
+class _Socket(ssl.SSLSocket):
+    """Ends with a handshake that fails; kafka-python leaves such a socket to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as in SSLSocket
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+
 def _tls_context(connection: Connection, values: Values) -> ssl.SSLContext:
     """Return what trusts and shows the connection's certificates."""
     ca = connection.tls.ca if connection.tls else None
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.sslsocket_class = _Socket
         if ca:
             context.load_verify_locations(cadata=values[ca])
         else:
