@@ -105,6 +105,8 @@ class Dispatcher:
 
     def assign(self, assignments: Mapping[Partition, Assignment]) -> None:
         """Take partitions on, each in a new epoch, with what their last owner left beside its commit."""
+        if self.is_stopping:
+            return  # their records would not be taken, so nothing of them may be committed either
         for partition, assignment in assignments.items():
             self.lots[partition] = self._lot(partition, assignment)
             self._source.resume(partition)  # a pause of its last assignment may have come too late

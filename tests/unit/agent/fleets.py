@@ -187,7 +187,10 @@ class Member:
         self.end()
 
     def end(self) -> None:
+        """End what goes on beside the dispatcher; raises what it has ended with: a broken promise."""
         for chore in self._chores:
+            if chore.done() and not chore.cancelled():
+                chore.result()
             chore.cancel()
 
     async def _feed_regularly(self) -> None:

@@ -214,6 +214,28 @@ def test_an_end_behind_records_that_were_not_taken_any_more_is_not_believed() ->
     assert fleet.log.committed[P0] == 1
 
 
+def test_a_partition_that_comes_while_the_process_stops_is_left_as_it_is() -> None:
+    """Its records are not taken any more, so the log's end must not be committed as if they had been."""
+    fleet = Fleet(plans={"tasks/0/0": Plan(seconds=5.0)})
+    fleet.fill(P0, [b"a"])
+    fleet.fill(P1, [b"b", b"c"])
+
+    async def story() -> None:
+        member = single(fleet, P0, drainTimeoutSeconds=10)
+        await until(0.5)
+        stop = asyncio.create_task(member.stop(10.0))
+        await until(1.0)
+        member.assign(P1)
+        await until(2.0)
+        member.dispatcher.reach({P1: 2})
+        await stop
+
+    run(story())
+
+    assert names(fleet) == ["tasks/0/0"]
+    assert fleet.log.committed[P1] == 0
+
+
 class SlowSource(MemorySource):
     """Acknowledges a commit long after it was asked for, whoever owns the partition by then."""
 
