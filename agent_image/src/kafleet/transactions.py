@@ -7,6 +7,7 @@ are committed here and in this order only, but for those of whoever gives partit
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from kafleet.transactors import Outcome
 
 INTERVAL_SECONDS = 0.1
-"""From the begin of one transaction to that of the next, if it did not take longer."""
-_MARKERS_SECONDS = 0.1
+"""From the begin of one transaction to that of the next, if it took no longer and nobody asks for one."""
+_MARKERS_SECONDS = 0.03
 """How long a transaction without records waits for some, and for the markers of the one before it."""
 _LARGEST = 10_000
 
@@ -51,6 +52,7 @@ class Transactions:
         self._asked: list[asyncio.Future[Collection[Partition]]] = []  # for a commit of positions
         self._is_wanted = asyncio.Event()
         self._is_written = asyncio.Event()
+        self._is_asked = asyncio.Event()
         self._lock = asyncio.Lock()
         self._largest = _LARGEST  # records whose outputs are in one transaction
 
@@ -69,6 +71,7 @@ class Transactions:
         """Commit, in the next transaction, the positions as they are by then; returns whose they were."""
         asked: asyncio.Future[Collection[Partition]] = self._loop.create_future()
         self._asked.append(asked)
+        self._is_asked.set()
         self._is_wanted.set()
         return await asked
 
@@ -88,24 +91,18 @@ class Transactions:
             while True:
                 await self._is_wanted.wait()
                 if not self._waiting:
-                    await self._await_writes()
+                    await _wait(self._is_written, self._loop.time() + _MARKERS_SECONDS)
                 began = self._loop.time()
                 async with self._lock:
                     await self._transact()
-                await asyncio.sleep(began + INTERVAL_SECONDS - self._loop.time())
+                await _wait(self._is_asked, began + INTERVAL_SECONDS)
         except CannotGoOn as error:
             self._fail(str(error))
 
-    async def _await_writes(self) -> None:
-        self._is_written.clear()
-        try:
-            async with asyncio.timeout(_MARKERS_SECONDS):
-                await self._is_written.wait()
-        except TimeoutError:
-            pass
-
     async def _transact(self) -> None:
         asked, self._asked = self._asked, []
+        self._is_asked.clear()
+        self._is_written.clear()
         batch = list(islice(self._waiting, self._largest))
         works, positions = self._settlements.plan(batch)
         for given_up in [work for work in batch if not self._settlements.awaits(work)]:
@@ -142,3 +139,10 @@ class Transactions:
         # tells what is to blame, smaller and smaller ones will.
         left = len(works) - len(outcome.failed)
         self._largest = max(1, left if outcome.failed else left // 2)
+
+
+async def _wait(event: asyncio.Event, until: float) -> None:
+    """Wait for an event, but not for longer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            await event.wait()
