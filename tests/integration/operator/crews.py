@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from integration.agent.lanes import ECHO, Worker
+from integration.operator.operators import agent_group
 from integration.servers import eventually
 
 from kafleet_operator.effects.groups import Groups
@@ -18,7 +20,7 @@ from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.observations import GroupState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from integration.operator.operators import Namespace
@@ -129,3 +131,15 @@ def ended(worker: Worker, reason: str = "Error") -> Json:
 
 def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextlib.contextmanager
+def crew(namespace: Namespace, broker: Broker, folder: Path, **spec: object) -> Iterator[Agents]:
+    """Apply a fleet of two pods and wait until its lane file is there; ends the agents that are started."""
+    namespace.apply(agent_group(NAME, namespace.name, spec, handler="echo:agent"))
+    agents = Agents(namespace, broker, folder)
+    eventually(lambda: namespace.read("ConfigMap", f"{NAME}-workers") and len(agents.pods()) == 2)
+    try:
+        yield agents
+    finally:
+        agents.stop()

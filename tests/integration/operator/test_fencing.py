@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
-from integration.operator.crews import NAME, PARTITIONS, Agents, asked, ended, running
-from integration.operator.operators import Namespace, Operator, agent_group
+from integration.operator.crews import NAME, PARTITIONS, Agents, asked, crew, ended, running
 from integration.servers import eventually
 
 from kafleet_operator.effects.transactions import Transactions
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from integration.operator.operators import Namespace, Operator
     from integration.servers import Broker
 
     from kafleet_operator.effects.nodes import Nodes
@@ -89,14 +89,8 @@ class Log:
 def agents(operator: Operator, namespace: Namespace, broker: Broker, tmp_path: Path) -> Iterator[Agents]:
     """Return a fleet of two pods that delivers exactly once, whose lane file is there."""
     assert operator.is_healthy()
-    exact = {"delivery": {"guarantee": "ExactlyOnce"}}
-    namespace.apply(agent_group(NAME, namespace.name, exact, handler="echo:agent"))
-    made = Agents(namespace, broker, tmp_path)
-    eventually(lambda: namespace.read("ConfigMap", f"{NAME}-workers") and len(made.pods()) == 2)
-    try:
-        yield made
-    finally:
-        made.stop()
+    with crew(namespace, broker, tmp_path, delivery={"guarantee": "ExactlyOnce"}) as agents:
+        yield agents
 
 
 @pytest.fixture

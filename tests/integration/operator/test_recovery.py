@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Producer
-from integration.operator.crews import NAME, PARTITIONS, SESSION_SECONDS, Agents, Json, ended, running
-from integration.operator.operators import Namespace, Operator, agent_group
+from integration.operator.crews import NAME, PARTITIONS, SESSION_SECONDS, Agents, Json, crew, ended, running
 from integration.servers import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from integration.operator.operators import Namespace, Operator
     from integration.servers import Broker
 
 
@@ -30,13 +30,8 @@ def events_of_recovery(namespace: Namespace) -> list[Json]:
 def agents(operator: Operator, namespace: Namespace, broker: Broker, tmp_path: Path) -> Iterator[Agents]:
     """Return a fleet of two pods whose lane file is there."""
     assert operator.is_healthy()
-    namespace.apply(agent_group(NAME, namespace.name, handler="echo:agent"))
-    made = Agents(namespace, broker, tmp_path)
-    eventually(lambda: namespace.read("ConfigMap", f"{NAME}-workers") and len(made.pods()) == 2)
-    try:
-        yield made
-    finally:
-        made.stop()
+    with crew(namespace, broker, tmp_path) as agents:
+        yield agents
 
 
 def test_a_killed_agents_work_goes_on_in_the_restarted_one(

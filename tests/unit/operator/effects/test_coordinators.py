@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
+from unit.operator.effects.asking import AskedNodes, Message, answer
 from virtual import run
 
 from kafleet_operator.effects.coordinators import Coordinators, GroupReading
 from kafleet_operator.effects.leaders import Leaders
-from kafleet_operator.effects.nodes import Nodes
 from kafleet_operator.effects.protocol import errors
 from kafleet_operator.errors import KafkaUnreachable, KafleetError, NotAuthorized, NotFound, Rejected
-from kafleet_operator.planning.connections import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-# kafka-python's messages, as far as they are used here; every field of it is Any.
-Message: TypeAlias = SimpleNamespace
 
 LOADING = errors.CoordinatorLoadInProgressError.errno
 MOVED = errors.NotCoordinatorError.errno
@@ -30,25 +25,15 @@ LEADERLESS = errors.LeaderNotAvailableError.errno
 NO_TOPIC = errors.UnknownTopicOrPartitionError.errno
 
 
-class Cluster(Nodes):
-    """Two nodes: `coordinators` and `leaders` say who has what, `silent` who does not answer.
-
-    `faults` are error codes by group or topic; `asked` notes each request and its node.
-    """
+class Cluster(AskedNodes):
+    """Two nodes: `coordinators` and `leaders` say who has what."""
 
     def __init__(self) -> None:
-        super().__init__(Connection("kafka:9092"), {})
+        super().__init__()
         self.coordinators: dict[str, int] = {}
         self.leaders: dict[int, int] = {}
-        self.faults: dict[str, int] = {}
-        self.silent: set[int] = set()
-        self.asked: list[tuple[str, int | None]] = []
 
-    async def ask(self, request: Message, node: int | None = None) -> Message:
-        name = type(request).__name__
-        self.asked.append((name, node))
-        if node in self.silent:
-            raise KafkaUnreachable("no answer")
+    def answered(self, name: str, request: Message, node: int | None) -> Message:
         answers: dict[str, Callable[..., Message]] = {
             "FindCoordinatorRequest": self._find,
             "ListGroupsRequest": self._list,
@@ -118,10 +103,6 @@ class Cluster(Nodes):
                 for topic in request.topics
             ]
         )
-
-
-def answer(**fields: object) -> Message:
-    return SimpleNamespace(**fields)
 
 
 def read(

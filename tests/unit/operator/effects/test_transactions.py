@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import TypeAlias
-
 import pytest
+from unit.operator.effects.asking import AskedNodes, Message, answer
 from virtual import run
 
-from kafleet_operator.effects.nodes import Nodes
 from kafleet_operator.effects.protocol import errors
 from kafleet_operator.effects.transactions import Transactions
-from kafleet_operator.errors import Denied, KafkaUnreachable, KafleetError, Rejected
-from kafleet_operator.planning.connections import Connection
+from kafleet_operator.errors import Denied, KafleetError, Rejected
 from kafleet_operator.planning.observations import OpenTransaction, Unknown
-
-# kafka-python's messages, as far as they are used here; every field of it is Any.
-Message: TypeAlias = SimpleNamespace
 
 DENIED = errors.TransactionalIdAuthorizationFailedError.errno
 GROUP = "support.triage.workers"
 A, B = OpenTransaction(GROUP, "a", 1), OpenTransaction(GROUP, "b", 2)
 
 
-class Cluster(Nodes):
-    """Nodes with the ids that are open there; `faults` are error codes by what is asked about.
-
-    `silent` nodes do not answer; `asked` notes each request and its node.
-    """
+class Cluster(AskedNodes):
+    """Nodes with the ids that are open there."""
 
     def __init__(self, **ids: list[str]) -> None:
-        super().__init__(Connection("kafka:9092"), {})
+        super().__init__()
         self.open = {int(node[1:]): found for node, found in ids.items()}
-        self.faults: dict[str, int] = {}
-        self.silent: set[int | None] = set()
-        self.asked: list[tuple[str, int | None]] = []
 
-    async def ask(self, request: Message, node: int | None = None) -> Message:
-        name = type(request).__name__
-        self.asked.append((name, node))
-        if node in self.silent:
-            raise KafkaUnreachable("no answer")
+    def answered(self, name: str, request: Message, node: int | None) -> Message:
         if name == "MetadataRequest":
             return answer(brokers=[answer(node_id=each) for each in self.open])
         if name == "FindCoordinatorRequest":
@@ -55,10 +38,6 @@ class Cluster(Nodes):
             return answer(transaction_states=[answer(transactional_id=each) for each in self.open[node or 0]])
         assert name == "InitProducerIdRequest"
         return answer(error_code=self.faults.get(request.transactional_id, 0))
-
-
-def answer(**fields: object) -> Message:
-    return SimpleNamespace(**fields)
 
 
 def observe(cluster: Cluster, *groups: str) -> dict[str, tuple[OpenTransaction, ...] | Unknown]:
