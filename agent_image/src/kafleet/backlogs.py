@@ -249,10 +249,7 @@ class Backlog:
                 before.next_of_key = item
                 item.previous_of_key = before
                 return
-        item.ready_since = now
-        if not lot.ready:
-            self._turns.append(lot)
-        lot.ready.append(item)
+        self.make_ready(item, now)
 
     def make_ready(self, item: Item, now: float) -> None:
         """Let the first record of a key be taken, for the first time or again."""

@@ -107,11 +107,10 @@ class Deliveries:
         item.dead_reason = reason
         item.fault = fault
 
-    def note_dead(self, item: Item) -> None:
+    def note_dead(self, item: Item, reason: str) -> None:
         """Note a record whose dead letter is acknowledged."""
-        if item.dead_reason is not None:
-            self._metrics.dead_letter(item.dead_reason)
-            self._logger.warning("dead letter", **item.record.names, reason=item.dead_reason)
+        self._metrics.dead_letter(reason)
+        self._logger.warning("dead letter", **item.record.names, reason=reason)
 
     def again(self, item: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> float:
         """Keep what could not be written, or bury its record; returns the seconds until the next try."""

@@ -206,7 +206,7 @@ class Dispatcher:
             settled += 1
             emitted += len(item.outgoing or ())
             if item.dead_reason is not None:
-                self._deliveries.note_dead(item)
+                self._deliveries.note_dead(item, item.dead_reason)
             lot = item.lot
             touched[lot] = None
             lot.settle(item.record.offset)
