@@ -129,7 +129,7 @@ def run(schedule: Schedule, path: Path, kind: Kind) -> Judgement:
 
 def told(judgement: Judgement, kind: Kind) -> str:
     """Put a judgement in words."""
-    violations = judgement.disordered.count + judgement.overlapped.count
+    violations = judgement.disordered.count + judgement.hasty.count + judgement.overlapped.count
     deaths = judgement.deaths.values()
     worst = max(deaths, key=lambda each: each.repeated, default=Death())
     repeated = sum(each.repeated for each in deaths)
@@ -138,13 +138,20 @@ def told(judgement: Judgement, kind: Kind) -> str:
         ", ".join(
             [
                 f"{judgement.records} records and {len(deaths)} deaths: {judgement.lost.count} lost",
-                f"{violations} order violations and {judgement.by_expelled.count} by expelled processes",
+                f"{violations} order violations",
                 f"{judgement.repeated.count} outcomes repeated",
                 f"{judgement.reworked} attempts at what was done ({judgement.needless.count} needless)",
                 f"{repeated} of {forgettable} that deaths may repeat",
                 f"{worst.repeated} of {worst.forgettable} by one",
             ]
-        )
+        ),
+        ", ".join(
+            [
+                f"by expelled processes {judgement.disordered_by_expelled.count} answers out of order",
+                f"{judgement.hasty_by_expelled.count} handlers begun out of order",
+                f"{judgement.overlapped_by_expelled.count} beside others of their key",
+            ]
+        ),
     ]
     for name, finding in judgement.problems(is_exactly_once=kind.is_exactly_once).items():
         lines.append(f"{name}, {finding.count} times:")

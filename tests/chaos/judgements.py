@@ -54,6 +54,11 @@ class Judgement:
 
     `repeated` counts answers and dead letters beyond the first, `reworked` attempts at records that had been
     answered; `needless` are those of them that the commits before the death did not excuse.
+
+    Order within a key is broken in three ways: `disordered` are answers, as a read-committed reader finds
+    them, `hasty` handlers that begin before what comes before is done, `overlapped` those that begin beside
+    another one. Where a process had to do with it that had been away for longer than its session, they are
+    counted apart.
     """
 
     records: int = 0
@@ -62,14 +67,16 @@ class Judgement:
     invented: Finding = field(default_factory=Finding)
     misjudged: Finding = field(default_factory=Finding)
     disordered: Finding = field(default_factory=Finding)
+    disordered_by_expelled: Finding = field(default_factory=Finding)
+    hasty: Finding = field(default_factory=Finding)
+    hasty_by_expelled: Finding = field(default_factory=Finding)
     overlapped: Finding = field(default_factory=Finding)
+    overlapped_by_expelled: Finding = field(default_factory=Finding)
     needless: Finding = field(default_factory=Finding)
     uncommitted: Finding = field(default_factory=Finding)
     repeated: Finding = field(default_factory=Finding)
     complaints: Finding = field(default_factory=Finding)
     reworked: int = 0
-    by_expelled: Finding = field(default_factory=Finding)
-    """Order that was broken with a process that had been away for longer than its session."""
     deaths: dict[str, Death] = field(default_factory=dict)
     """By process."""
 
@@ -90,7 +97,8 @@ class Judgement:
             "lost": self.lost,
             "invented": self.invented,
             "answer instead of dead letter or the reverse": self.misjudged,
-            "out of order": self.disordered,
+            "answered out of order": self.disordered,
+            "begun out of order": self.hasty,
             "overlapping in one key": self.overlapped,
             "repeated although committed before": self.needless,
             "more repeated than a death explains": self._unbounded(),
@@ -100,6 +108,8 @@ class Judgement:
         }
         if is_exactly_once:
             findings["repeated"] = self.repeated
+            # What handlers of who is expelled have done, nobody can undo; that it shows, transactions can.
+            findings["answered out of order by expelled processes"] = self.disordered_by_expelled
         return {name: finding for name, finding in findings.items() if finding.count}
 
     def _unbounded(self) -> Finding:

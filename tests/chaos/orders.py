@@ -46,7 +46,7 @@ def _answers(answers: Iterable[Output], expelled: Expelled, judgement: Judgement
         before = last.get(key)
         if before is not None and before.identity.sequence > sequence:
             is_excused = any(expelled.has(each.process, each.appended) for each in (before, answer))
-            finding = judgement.by_expelled if is_excused else judgement.disordered
+            finding = judgement.disordered_by_expelled if is_excused else judgement.disordered
             finding.add(f"{before.identity} is answered before {answer.identity}")
         else:
             last[key] = answer
@@ -61,7 +61,7 @@ def _overlaps(
     for attempt in attempts:
         if holder is not None and attempt.started < held_until:
             is_excused = any(expelled.has(each.process, attempt.started) for each in (holder, attempt))
-            finding = judgement.by_expelled if is_excused else judgement.overlapped
+            finding = judgement.overlapped_by_expelled if is_excused else judgement.overlapped
             finding.add(
                 f"{attempt.identity} in {attempt.process} beside {holder.identity} in {holder.process}"
             )
@@ -87,9 +87,9 @@ def _turns(
             done += 1
         if done < sequence:
             finding = (
-                judgement.by_expelled
+                judgement.hasty_by_expelled
                 if expelled.has(attempt.process, attempt.started)
-                else judgement.disordered
+                else judgement.hasty
             )
             finding.add(f"{attempt.identity} begins in {attempt.process} before {done} is done")
         if attempt.is_answered:

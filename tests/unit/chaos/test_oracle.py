@@ -50,7 +50,7 @@ def test_what_is_as_promised_is_not_complained_about() -> None:
     judgement = judge(GOOD)
 
     assert judgement.problems(is_exactly_once=True) == {}
-    assert (judgement.records, judgement.reworked, judgement.by_expelled.count) == (15, 0, 0)
+    assert (judgement.records, judgement.reworked, judgement.overlapped_by_expelled.count) == (15, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,11 @@ def test_what_is_as_promised_is_not_complained_about() -> None:
             replace(GOOD, dead_letters=[*GOOD.dead_letters, answer(FIRST)]),
             "answer instead of dead letter or the reverse",
         ),
-        (replace(GOOD, answers=[GOOD.answers[3], *GOOD.answers[:3], *GOOD.answers[4:]]), "out of order"),
-        (replace(GOOD, attempts=[*GOOD.attempts, attempt(LAST, -3.9, seconds=0.1)]), "out of order"),
+        (
+            replace(GOOD, answers=[GOOD.answers[3], *GOOD.answers[:3], *GOOD.answers[4:]]),
+            "answered out of order",
+        ),
+        (replace(GOOD, attempts=[*GOOD.attempts, attempt(LAST, -3.9, seconds=0.1)]), "begun out of order"),
         (replace(GOOD, attempts=[*GOOD.attempts, attempt(FIRST, 1.2, "q")]), "overlapping in one key"),
         (
             replace(GOOD, attempts=[attempt(FIRST)._replace(ended=None), *GOOD.attempts[1:]]),
@@ -80,7 +83,7 @@ def test_what_is_as_promised_is_not_complained_about() -> None:
                 attempts=[*GOOD.attempts, attempt(POISON, 1.5)],
                 dead_letters=[answer(POISON, 1.5, process="")],
             ),
-            "out of order",
+            "begun out of order",
         ),
         (
             replace(GOOD, attempts=[*GOOD.attempts, attempt(LAST, 9.0, "q")]),
@@ -159,15 +162,35 @@ def test_an_attempt_ends_with_its_process() -> None:
     assert judgement.problems() == {}
 
 
-def test_what_an_expelled_process_breaks_is_counted_apart() -> None:
+@pytest.mark.parametrize(
+    ("wrong", "counted", "problem"),
+    [
+        (attempt(FIRST, 1.2, "q"), (0, 1), "overlapping in one key"),
+        (attempt(LAST, -3.55, "q", seconds=0.1), (1, 0), "begun out of order"),
+    ],
+)
+def test_handlers_of_an_expelled_process_that_break_the_order_are_counted_apart(
+    wrong: Attempt, counted: tuple[int, int], problem: str
+) -> None:
     frozen = Absence("q", 10.0, 12.0, is_death=False, is_expelled=True)
-    beside = replace(GOOD, attempts=[*GOOD.attempts, attempt(FIRST, 1.2, "q")], absences=[frozen])
+    beside = replace(GOOD, attempts=[*GOOD.attempts, wrong], absences=[frozen])
     judgement = judge(beside)
 
+    assert judgement.problems(is_exactly_once=True) == {}
+    assert (judgement.hasty_by_expelled.count, judgement.overlapped_by_expelled.count) == counted
+    over = replace(beside, absences=[frozen._replace(ended=10.05)])
+    assert problem in judge(over).problems()
+
+
+def test_answers_out_of_order_are_never_excused_exactly_once() -> None:
+    """At least once, those of an expelled process are counted apart."""
+    swapped = [GOOD.answers[3]._replace(process="q"), *GOOD.answers[:3], *GOOD.answers[4:]]
+    frozen = Absence("q", 10.0, 12.0, is_death=False, is_expelled=True)
+    judgement = judge(replace(GOOD, answers=swapped, absences=[frozen]))
+
     assert judgement.problems() == {}
-    assert judgement.by_expelled.count == 1
-    over = replace(beside, absences=[frozen._replace(ended=11.0)])
-    assert "overlapping in one key" in judge(over).problems()
+    assert judgement.disordered_by_expelled.count == 1
+    assert list(judgement.problems(is_exactly_once=True)) == ["answered out of order by expelled processes"]
 
 
 def test_records_without_a_key_have_no_order() -> None:
