@@ -72,7 +72,7 @@ class Stalls:
         return {
             partition: (lot.epoch, lot.offsets.next_offset)
             for partition, lot in self._assigned.lots.items()
-            if not (lot.items or lot.is_paused or lot.is_leaving)
+            if not (lot.items or lot.is_leaving)
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
 from unit.agent.fleets import Fleet, Member, Plan
 from virtual import run, until
 
@@ -38,6 +39,16 @@ async def stall(fleet: Fleet, member: Member, brokers: Brokers) -> Stalls:
     return Stalls(member.dispatcher, brokers.ends)
 
 
+async def longest_after(moment: float, stalls: Stalls, member: Member) -> float:
+    """Return what is found of a member then, and end it."""
+    looking = asyncio.create_task(stalls.run())
+    await until(moment)
+    found = stalls.longest_seconds
+    looking.cancel()
+    member.crash()
+    return found
+
+
 def test_records_that_nobody_reads_are_noticed_until_somebody_does() -> None:
     fleet = Fleet()
 
@@ -58,19 +69,76 @@ def test_records_that_nobody_reads_are_noticed_until_somebody_does() -> None:
     assert run(story()) == [0.0, 10.0, 410.0, 0.0]
 
 
+@pytest.mark.parametrize("change", ["is read on", "is given up and comes back"])
+def test_a_partition_that_gets_on_and_stops_again_counts_from_then_on(change: str) -> None:
+    fleet = Fleet()
+
+    async def story() -> list[float]:
+        member = fleet.add()
+        stalls = await stall(fleet, member, Brokers(fleet))
+        looking = asyncio.create_task(stalls.run())
+        await until(200)
+        found = [stalls.longest_seconds]
+        if change == "is read on":
+            member.source.feed(member.dispatcher)
+        else:
+            member.lose(P0)
+            member.assign(P0)
+        fleet.fill(P0, [None] * 2)
+        await until(300)
+        found.append(stalls.longest_seconds)
+        looking.cancel()
+        member.crash()
+        return found
+
+    assert run(story()) == pytest.approx([110, 90], abs=5)  # while a thread works time is real
+
+
+def test_a_log_that_is_read_to_its_end_is_not_stalled() -> None:
+    fleet = Fleet()
+    fleet.fill(P0, [None] * 2)
+
+    async def story() -> float:
+        member = fleet.add()
+        member.assign(P0)
+        return await longest_after(1_000, Stalls(member.dispatcher, Brokers(fleet).ends), member)
+
+    assert run(story()) == 0.0
+
+
 def test_what_waits_behind_a_long_call_is_not_stalled() -> None:
     fleet = Fleet(plans={"tasks/0/1": Plan(seconds=5_000)})
 
     async def story() -> float:
         member = fleet.add()
-        stalls = await stall(fleet, member, Brokers(fleet))
-        looking = asyncio.create_task(stalls.run())
-        await until(1_000)
-        looking.cancel()
-        member.crash()
-        return stalls.longest_seconds
+        return await longest_after(1_000, await stall(fleet, member, Brokers(fleet)), member)
 
     assert run(story()) == 0.0
+
+
+def test_a_partition_that_is_being_given_up_is_not_stalled_though_its_last_transaction_takes_long() -> None:
+    fleet = Fleet()
+
+    async def story() -> float:
+        member = fleet.add()
+        stalls = await stall(fleet, member, Brokers(fleet))
+        member.dispatcher.lots[P0].is_leaving = True
+        return await longest_after(1_000, stalls, member)
+
+    assert run(story()) == 0.0
+
+
+def test_a_pause_is_no_excuse_where_nothing_is_at_hand() -> None:
+    """Nobody would ever end it: a pause ends when what is at hand gets less."""
+    fleet = Fleet()
+
+    async def story() -> float:
+        member = fleet.add()
+        stalls = await stall(fleet, member, Brokers(fleet))
+        member.dispatcher.lots[P0].is_paused = True
+        return await longest_after(1_000, stalls, member)
+
+    assert run(story()) == 910.0
 
 
 def test_brokers_that_do_not_tell_prove_nothing() -> None:
