@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from unit.agent.fleets import SILENT
 from unit.agent.samples import TASKS, lane, record
-from virtual import run
+from virtual import run, until
 
 from kafleet.backlogs import Item, Lot
-from kafleet.commitmetadata import progress_from
+from kafleet.commitmetadata import Progress, metadata_of, progress_from
 from kafleet.commits import plan
 from kafleet.dispatching import Dispatcher
 from kafleet.metrics import Metrics
@@ -80,7 +80,7 @@ async def echo(record: Record, _: int) -> Verdict:
 class Exact:
     """One replica that delivers exactly once into a ledger. Make it inside the event loop."""
 
-    def __init__(self, ledger: Ledger, keys: int, count: int) -> None:
+    def __init__(self, ledger: Ledger, keys: int, count: int, metadata: str = "") -> None:
         self.ledger = ledger
         self.failures: list[str] = []
         metrics = Metrics()
@@ -96,7 +96,10 @@ class Exact:
         )
         self.sink.start(self.dispatcher)
         self.running = asyncio.create_task(self.sink.run())
-        self.dispatcher.assign({TASKS: Assignment(1, 0, "")})
+        self.dispatcher.assign({TASKS: Assignment(1, 0, metadata)})
+        self.take(keys, count)
+
+    def take(self, keys: int, count: int) -> None:
         self.dispatcher.take(record(offset, key=b"%d" % (offset % keys)) for offset in range(count))
 
     async def finish(self, count: int) -> None:
@@ -123,6 +126,60 @@ def test_neither_a_slot_nor_a_key_waits_for_the_end_of_a_transaction() -> None:
     assert ledger.results == expected(2, 100)
     assert seconds < 0.5  # 100 transactions, or 50 with two keys at a time, would take five seconds and more
     assert max(ledger.sizes) > 4
+
+
+def test_a_commit_that_somebody_waits_for_is_made_at_once() -> None:
+    ledger = Ledger()
+
+    async def story() -> float:
+        replica = Exact(ledger, keys=1, count=1)
+        await until(0.05)  # the next transaction's regular time is 0.1
+        await replica.sink.commit(())
+        return asyncio.get_running_loop().time()
+
+    assert run(story()) < 0.09
+
+
+def test_a_commit_that_somebody_waits_for_takes_along_what_is_just_being_written() -> None:
+    ledger = Ledger()
+
+    async def story() -> Collection[Partition]:
+        replica = Exact(ledger, keys=1, count=1)
+        await until(0.5)
+        replica.dispatcher.take([record(1)])
+        return await replica.sink.commit(())
+
+    assert run(story()) == {TASKS}
+    assert ledger.sizes == [1, 1]
+
+
+def test_after_a_commit_that_was_waited_for_transactions_keep_their_time() -> None:
+    ledger = Ledger()
+
+    async def story() -> None:
+        replica = Exact(ledger, keys=2, count=0)
+        await replica.sink.commit(())
+        replica.take(keys=2, count=100)
+        await replica.finish(100)
+
+    run(story())
+
+    assert len(ledger.sizes) <= 3
+
+
+def test_records_that_are_tried_alone_wait_for_their_transactions_and_for_nothing_else() -> None:
+    """Two transactions a record, of which the first one counts the attempt: that one is waited for."""
+    ledger = Ledger()
+    metadata = metadata_of(0, Progress(unclean=20)).text
+
+    async def story() -> float:
+        await Exact(ledger, keys=1, count=8, metadata=metadata).finish(8)
+        return asyncio.get_running_loop().time()
+
+    seconds = run(story())
+
+    assert ledger.results == expected(1, 8)
+    assert seconds < 8 * 0.15
 
 
 def test_a_write_that_spoils_transactions_is_found_and_the_others_go_on() -> None:
