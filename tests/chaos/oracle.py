@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from chaos.facts import NO_KEY, Expelled
 from chaos.judgements import Judgement
-from chaos.orders import judge_orders
+from chaos.orders import Passed, judge_orders
+from chaos.owners import Owners
 from chaos.repeats import Repeats
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ def judge(evidence: Evidence) -> Judgement:
     outcomes = _outcomes(evidence, inputs, judgement)
     expelled = Expelled(evidence.absences)
     first = {name: min(found, key=lambda each: each.appended) for name, found in outcomes.items()}
-    judge_orders(evidence, inputs, first, expelled, judgement)
-    Repeats(evidence, inputs, outcomes, expelled).judge(judgement)
+    owners = evidence.owners or Owners.of(evidence.inputs, evidence.attempts)
+    passed = Passed(evidence.attempts, inputs, first, owners, expelled)
+    judge_orders(evidence, passed, expelled, judgement)
+    Repeats(evidence, inputs, outcomes, owners, expelled).judge(judgement)
     return judgement
 
 

@@ -12,16 +12,11 @@ if TYPE_CHECKING:
 
     from chaos.facts import Attempt, Evidence, Expelled, Input, Output
     from chaos.judgements import Judgement
+    from chaos.owners import Owners
 
 
-def judge_orders(
-    evidence: Evidence,
-    inputs: Mapping[Identity, Input],
-    first: Mapping[Identity, Output],
-    expelled: Expelled,
-    judgement: Judgement,
-) -> None:
-    """Judge the order within each key; `first` is the first outcome of each record."""
+def judge_orders(evidence: Evidence, passed: Passed, expelled: Expelled, judgement: Judgement) -> None:
+    """Judge the order within each key."""
     _answers(evidence.answers, expelled, judgement)
     deaths = {absence.process: absence.began for absence in evidence.absences if absence.is_death}
     by_key: dict[str, list[Attempt]] = defaultdict(list)
@@ -31,7 +26,7 @@ def judge_orders(
     for attempts in by_key.values():
         attempts.sort(key=lambda attempt: attempt.started)
         _overlaps(attempts, deaths, expelled, judgement)
-        _turns(attempts, inputs, first, expelled, judgement)
+        _turns(attempts, passed, expelled, judgement)
 
 
 def _answers(answers: Iterable[Output], expelled: Expelled, judgement: Judgement) -> None:
@@ -70,15 +65,8 @@ def _overlaps(
             holder, held_until = attempt, ended
 
 
-def _turns(
-    attempts: Sequence[Attempt],
-    inputs: Mapping[Identity, Input],
-    first: Mapping[Identity, Output],
-    expelled: Expelled,
-    judgement: Judgement,
-) -> None:
+def _turns(attempts: Sequence[Attempt], passed: Passed, expelled: Expelled, judgement: Judgement) -> None:
     """No record begins before all before it in its key are done: answered, or passed as a dead letter."""
-    passed = _Passed(attempts, inputs, first)
     done = 0  # every sequence below it
     answered: set[int] = set()
     for attempt in attempts:
@@ -96,14 +84,21 @@ def _turns(
             answered.add(sequence)
 
 
-class _Passed:
-    """The poison of a key: when what follows it may begin."""
+class Passed:
+    """The poison of all keys: when what follows it may begin. `first` is the first outcome of each record."""
 
     def __init__(
-        self, attempts: Iterable[Attempt], inputs: Mapping[Identity, Input], first: Mapping[Identity, Output]
+        self,
+        attempts: Iterable[Attempt],
+        inputs: Mapping[Identity, Input],
+        first: Mapping[Identity, Output],
+        owners: Owners,
+        expelled: Expelled,
     ) -> None:
         self._inputs = inputs
         self._first = first
+        self._owners = owners
+        self._expelled = expelled
         self._attempts: dict[Identity, list[Attempt]] = defaultdict(list)
         for attempt in attempts:
             if attempt.identity in inputs and inputs[attempt.identity].is_poison:
@@ -112,12 +107,20 @@ class _Passed:
     def allow(self, poison: Identity, following: Attempt) -> bool:
         """Tell whether a process has given a record up for good when it begins what follows in its key.
 
-        The dead letter may be on its way then, but is never made after one more attempt.
+        The dead letter may be on its way then, but while the partition stays it is never made after one more
+        attempt.
         """
         letter = self._first.get(poison)
         if letter is None or poison not in self._inputs or not self._inputs[poison].is_poison:
             return False
-        return not any(
-            again.process == following.process and following.started < again.started < letter.appended
-            for again in self._attempts[poison]
-        )
+        again = [
+            attempt.started
+            for attempt in self._attempts[poison]
+            if attempt.process == following.process and following.started < attempt.started < letter.appended
+        ]
+        return not again or not self._has_stayed(poison, following, min(again))
+
+    def _has_stayed(self, poison: Identity, following: Attempt, until: float) -> bool:
+        partition = self._inputs[poison].partition
+        since = following.started
+        return until <= self._owners.owned_until(partition, following.process, since, self._expelled)

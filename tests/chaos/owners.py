@@ -43,8 +43,8 @@ class Owners:
     def owned_until(self, partition: int, process: str, since: float, expelled: Expelled) -> float:
         """Tell until when a partition was certainly still with a process, minus infinity if nothing says so.
 
-        That is as long as it began work there and nobody else did; less a moment, as who is expelled learns
-        of it late.
+        That is as long as it began work there and nobody else did; less a moment where it went, as who is
+        expelled learns of it late.
         """
         by_process = self._begins[partition]
         begins = by_process[process]
@@ -60,4 +60,6 @@ class Owners:
                 if within < len(begins) and begins[within] <= ended:
                     end = min(end, begins[within])
         last = bisect_left(begins, end) - 1
-        return begins[last] - _LATE_SECONDS if last >= first else float("-inf")
+        if last < first:
+            return float("-inf")
+        return begins[last] - (_LATE_SECONDS if end < float("inf") else 0.0)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from chaos.facts import CLOCK_SECONDS, EVERYBODY
 from chaos.judgements import Death
-from chaos.owners import Owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from chaos.facts import Absence, Attempt, Evidence, Expelled, Identity, Input, Output
     from chaos.judgements import Judgement
+    from chaos.owners import Owners
 
 _SNAPSHOT_SECONDS: Final = 1.0  # what is acknowledged may take so long to be seen by a busy process
 _UNKNOWING_COMMITS: Final = 1  # the first commit after a settlement may have been put together before it
@@ -33,13 +33,14 @@ class Repeats:
         evidence: Evidence,
         inputs: Mapping[Identity, Input],
         outcomes: Mapping[Identity, Sequence[Output]],
+        owners: Owners,
         expelled: Expelled,
     ) -> None:
         self._evidence = evidence
         self._inputs = inputs
         self._outcomes = outcomes
         self._expelled = expelled
-        self._owners = evidence.owners or Owners.of(evidence.inputs, evidence.attempts)
+        self._owners = owners
         self._deaths: dict[str, float] = {}
         self._absences: dict[str, list[Absence]] = defaultdict(list)
         for absence in evidence.absences:

@@ -182,6 +182,19 @@ def test_handlers_of_an_expelled_process_that_break_the_order_are_counted_apart(
     assert problem in judge(over).problems()
 
 
+def test_poison_that_comes_again_with_its_partition_was_passed_before() -> None:
+    """Its dead letter was in a transaction that came to nothing; the process had lost the partition."""
+    begins_again = replace(
+        GOOD,
+        attempts=[*GOOD.attempts, attempt(POISON, 1.5)],
+        dead_letters=[answer(POISON, 1.5, process="")],
+    )
+    expelled = Absence("", 13.2, 13.6, is_death=False, is_expelled=True)
+
+    assert "begun out of order" in judge(begins_again).problems()
+    assert judge(replace(begins_again, absences=[expelled])).problems() == {}
+
+
 def test_answers_out_of_order_are_never_excused_exactly_once() -> None:
     """At least once, those of an expelled process are counted apart."""
     swapped = [GOOD.answers[3]._replace(process="q"), *GOOD.answers[:3], *GOOD.answers[4:]]
