@@ -156,7 +156,8 @@ class Process:
         if self._lane.delivery.guarantee == "AtLeastOnce":
             return Writer(self._lane, self._settings.pod, fail=self._fail)
         transactor = Transactor(self._lane, self._settings.pod, self._reader, logger=self._logger)
-        return Transactions(InThread(transactor), metrics=metrics, fail=self._fail)
+        is_ordered = self._lane.delivery.ordering == "Key"
+        return Transactions(InThread(transactor), is_ordered=is_ordered, metrics=metrics, fail=self._fail)
 
     async def run(self) -> int:
         port = await self._server.start(self._lane.http.port)

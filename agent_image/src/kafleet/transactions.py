@@ -1,7 +1,8 @@
 """Writing records in transactions: settled is what was committed together with the positions that say so.
 
-One transaction at a time; what handlers end with meanwhile waits for the next one. The invariant: positions
-are committed here and in this order only, but for those of whoever gives partitions up, while it is `quiet`.
+One transaction at a time; what handlers end with meanwhile waits for the next one. The invariants: positions
+are committed here and in this order only, but for those of whoever gives partitions up, while it is `quiet`;
+and what records of one key led to is written in the order in which their handlers ended.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from kafleet.transactors import CannotGoOn, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from kafleet.backlogs import Item
@@ -43,12 +44,16 @@ class Transacting(Protocol):
 class Transactions:
     """A sink that is `run` as long as the process lives; calls `fail` with a reason if it can never go on."""
 
-    def __init__(self, transactor: Transacting, *, metrics: Metrics, fail: Callable[[str], None]) -> None:
+    def __init__(
+        self, transactor: Transacting, *, is_ordered: bool, metrics: Metrics, fail: Callable[[str], None]
+    ) -> None:
         self._transactor = transactor
+        self._is_ordered = is_ordered  # within each key
         self._metrics = metrics
         self._fail = fail
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Item, Sequence[Outgoing]] = {}  # in order, those of the present transaction first
+        self._failed: set[Item] = set()  # that keep their place there, and are written again later
         self._asked: list[asyncio.Future[Collection[Partition]]] = []  # for a commit of positions
         self._is_wanted = asyncio.Event()
         self._is_written = asyncio.Event()
@@ -64,6 +69,7 @@ class Transactions:
     def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
         """Write all that one record led to, with the next transaction."""
         self._waiting[work] = outgoing
+        self._failed.discard(work)
         self._is_written.set()
         self._is_wanted.set()
 
@@ -103,7 +109,10 @@ class Transactions:
         asked, self._asked = self._asked, []
         self._is_asked.clear()
         self._is_written.clear()
-        batch = list(islice(self._waiting, self._largest))
+        for gone in [work for work in self._failed if work.lot.is_closed]:
+            self._failed.discard(gone)
+            del self._waiting[gone]
+        batch = list(islice(self._writable(), self._largest))
         works, positions = self._settlements.plan(batch)
         for given_up in [work for work in batch if not self._settlements.awaits(work)]:
             del self._waiting[given_up]
@@ -120,6 +129,20 @@ class Transactions:
             if not future.done():
                 future.set_result(committed)
 
+    def _writable(self) -> Iterable[Item]:
+        """Return what may be written, in order; in a key nothing overtakes what could not be written yet."""
+        if not self._failed:
+            return self._waiting
+        held: set[bytes | None] = set()
+        writable = []
+        for work in self._waiting:
+            key = work.record.key if self._is_ordered else None
+            if work in self._failed:
+                held.add(key)
+            elif key is None or key not in held:
+                writable.append(work)
+        return writable
+
     def _tell(self, works: Sequence[Item], positions: Sequence[Position], outcome: Outcome) -> None:
         """Note what came of a transaction, and how large the next one may be."""
         self._metrics.transacted(is_committed=outcome.is_committed)
@@ -132,7 +155,8 @@ class Transactions:
             self._largest = min(2 * self._largest, _LARGEST)
             return
         for index, error in outcome.failed.items():
-            outgoing = self._waiting.pop(works[index])
+            self._failed.add(works[index])
+            outgoing = self._waiting[works[index]]
             # Nothing of an aborted transaction is there, so all of it has to be written again.
             self._settlements.unwritten(works[index], [(each, error) for each in outgoing])
         # What is not to blame goes alone, so that every other transaction at least gets on. Where nothing

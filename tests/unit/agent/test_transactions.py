@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import pytest
 from unit.agent.fleets import SILENT
 from unit.agent.samples import TASKS, lane, record
 from virtual import run, until
@@ -84,7 +85,7 @@ class Exact:
         self.ledger = ledger
         self.failures: list[str] = []
         metrics = Metrics()
-        self.sink = Transactions(ledger, metrics=metrics, fail=self.failures.append)
+        self.sink = Transactions(ledger, is_ordered=True, metrics=metrics, fail=self.failures.append)
         self.dispatcher = Dispatcher(
             lane(guarantee="ExactlyOnce", concurrency=4),
             echo,
@@ -226,6 +227,60 @@ def test_what_is_refused_becomes_one_dead_letter_and_holds_nobody_up() -> None:
     run(story())
 
     assert ledger.results == expected(10, 10) | {b"5": [b"{}"]}  # a dead letter holds the task
+
+
+@pytest.mark.parametrize("error", [WriteFailed("no rights"), RecordRefused("too large")])
+def test_what_cannot_be_written_yet_is_not_overtaken_by_the_next_of_its_key(error: WriteFailed) -> None:
+    """A handler that ended later has written nothing before. Other keys go on meanwhile."""
+    tries: list[int] = []
+
+    def judge(writes: Sequence[Write]) -> Outcome:
+        spoiling = [index for index, write in enumerate(writes) if write.offset == 20]
+        if not spoiling or len(tries) == 3:
+            return committed(writes)
+        tries.append(sum(map(len, ledger.results.values())))
+        return Outcome(is_committed=False, failed=dict.fromkeys(spoiling, error))
+
+    ledger = Ledger(judge)
+
+    async def story() -> None:
+        await Exact(ledger, keys=10, count=200).finish(200)
+
+    run(story())
+
+    results = expected(10, 200)
+    if isinstance(error, RecordRefused):
+        results[b"0"][2] = b"{}"  # a dead letter holds the task
+    assert ledger.results == results
+    assert tries[-1] > 20 * 9
+
+
+def test_what_could_not_be_written_holds_up_nobody_once_its_partition_has_gone() -> None:
+    is_refusing = True
+
+    def judge(writes: Sequence[Write]) -> Outcome:
+        spoiling = [index for index, write in enumerate(writes) if write.offset == 20 and is_refusing]
+        if not spoiling:
+            return committed(writes)
+        return Outcome(is_committed=False, failed=dict.fromkeys(spoiling, WriteFailed("no rights")))
+
+    ledger = Ledger(judge)
+
+    async def story() -> None:
+        nonlocal is_refusing
+        replica = Exact(ledger, keys=10, count=200)
+        while sum(map(len, ledger.results.values())) < 182:  # noqa: ASYNC110 - virtual time costs nothing
+            await asyncio.sleep(0.05)
+        replica.dispatcher.lose([TASKS])
+        is_refusing = False
+        _, _, offset, metadata, _ = ledger.position
+        replica.dispatcher.assign({TASKS: Assignment(2, offset, metadata)})
+        replica.dispatcher.take(record(each, key=b"%d" % (each % 10)) for each in range(offset, 200))
+        await replica.finish(200)
+
+    run(story())
+
+    assert ledger.results == expected(10, 200)
 
 
 def test_a_taken_id_ends_the_process_with_the_reason() -> None:

@@ -37,7 +37,12 @@ class Worker:
         metrics = Metrics()
         self._sink: MemorySink | Transactions = MemorySink(log, seconds=seconds)
         if lane.delivery.guarantee == "ExactlyOnce":
-            self._sink = Transactions(MemoryTransactor(self.source), metrics=metrics, fail=logger.error)
+            self._sink = Transactions(
+                MemoryTransactor(self.source),
+                is_ordered=lane.delivery.ordering == "Key",
+                metrics=metrics,
+                fail=logger.error,
+            )
         self.is_alive = True
         self._lane = lane
         self._log = log
