@@ -309,8 +309,11 @@ class Dispatcher:
         self._sink.write(item, item.outgoing)
         self.slots -= item.has_slot
         item.has_slot = False
-        if item.lot.is_exact and item.has_key:  # transactions take long, but keep the order
-            self._backlog.free_key(item, self._loop.time())
+        if item.lot.is_exact:  # transactions take long, but keep the order
+            if item.has_key:
+                self._backlog.free_key(item, self._loop.time())
+            if self._backlog.suspects:
+                self._backlog.give_back(item)
 
     def _release(self, item: Item, delay: float) -> None:
         """Let a record wait to be tried again; in a partition that is being given up, forget it."""

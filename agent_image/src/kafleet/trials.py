@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 from kafleet.verdicts import Fault, Refused
@@ -25,6 +24,7 @@ class Trials:
         self._commits = commits
         self._max_attempts = max_attempts
         self._loop = asyncio.get_running_loop()
+        self._last: Item | None = None  # that was tried alone
 
     def attempt(self, item: Item) -> Awaitable[Verdict]:
         """Try a record."""
@@ -34,11 +34,20 @@ class Trials:
         return self._attempt(item.record, item.attempt)
 
     async def _attempt_alone(self, item: Item) -> Verdict:
-        """Count the attempt first; the last one was the last."""
+        """Count the attempt first; the last one was the last.
+
+        With transactions, the one that counts it also settles the record before it.
+        """
         if item.attempt > self._max_attempts:
             died = Fault("ProcessDied", f"the process died {item.attempt - 1} times while it ran alone")
             return Refused("ProcessDied", died)
+        last, self._last = self._last, item
         change = item.lot.fail(item.record.offset, item.attempt)
-        await self._commits.until(partial(item.lot.is_acknowledged, change))
+        await self._commits.until(lambda: item.lot.is_acknowledged(change) and not _may_repeat(last, item))
         item.started_at = self._loop.time()
         return await self._attempt(item.record, item.attempt)
+
+
+def _may_repeat(last: Item | None, item: Item) -> bool:
+    """Tell whether the last one's outputs wait for their transaction: a death now would count against it."""
+    return last is not None and last is not item and last.is_in_flight

@@ -26,6 +26,8 @@ from kafleet.verdicts import Finished, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from kafleet.ports import Attempting
+
     Judge = Callable[[Sequence[Write]], Outcome]
 
 
@@ -56,6 +58,11 @@ class Ledger:
                     self.results[outgoing.key].append(outgoing.value)
         return outcome
 
+    @property
+    def progress(self) -> Progress:
+        """What is known beside the position."""
+        return progress_from(self.position.offset, self.position.metadata)
+
     def stop(self) -> None:
         """Do nothing: there is nothing to end."""
 
@@ -81,14 +88,16 @@ async def echo(record: Record, _: int) -> Verdict:
 class Exact:
     """One replica that delivers exactly once into a ledger. Make it inside the event loop."""
 
-    def __init__(self, ledger: Ledger, keys: int, count: int, metadata: str = "") -> None:
+    def __init__(
+        self, ledger: Ledger, keys: int, count: int, metadata: str = "", attempt: Attempting = echo
+    ) -> None:
         self.ledger = ledger
         self.failures: list[str] = []
         metrics = Metrics()
         self.sink = Transactions(ledger, is_ordered=True, metrics=metrics, fail=self.failures.append)
         self.dispatcher = Dispatcher(
             lane(guarantee="ExactlyOnce", concurrency=4),
-            echo,
+            attempt,
             Source(),
             self.sink,
             metrics=metrics,
@@ -168,19 +177,26 @@ def test_after_a_commit_that_was_waited_for_transactions_keep_their_time() -> No
     assert len(ledger.sizes) <= 3
 
 
-def test_records_that_are_tried_alone_wait_for_their_transactions_and_for_nothing_else() -> None:
-    """Two transactions a record, of which the first one counts the attempt: that one is waited for."""
+def test_the_attempt_of_a_record_that_is_tried_alone_is_counted_by_what_settles_the_last() -> None:
+    """So one transaction a record, and it waits for nothing else."""
     ledger = Ledger()
     metadata = metadata_of(0, Progress(unclean=20)).text
+    known = []
+
+    async def attempt(record: Record, number: int) -> Verdict:
+        known.append((record.offset, ledger.position.offset, ledger.progress.failed))
+        return await echo(record, number)
 
     async def story() -> float:
-        await Exact(ledger, keys=1, count=8, metadata=metadata).finish(8)
+        await Exact(ledger, keys=2, count=30, metadata=metadata, attempt=attempt).finish(30)
         return asyncio.get_running_loop().time()
 
     seconds = run(story())
 
-    assert ledger.results == expected(1, 8)
-    assert seconds < 8 * 0.15
+    assert ledger.results == expected(2, 30)
+    assert known == [(offset, offset, {offset: 1}) for offset in range(30)]
+    assert len(ledger.sizes) <= 30 + 2
+    assert seconds < 30 * 0.02
 
 
 def test_a_write_that_spoils_transactions_is_found_and_the_others_go_on() -> None:
