@@ -108,7 +108,7 @@ class Replay:
         self._records = records
         self._next = 0
         self._paused: set[Partition] = set()
-        self._is_wanted = True
+        self._seconds_between = 0.0
         self._works: list[Item] = []
         self._left = len(records)
         self._loop = asyncio.get_running_loop()
@@ -125,8 +125,8 @@ class Replay:
     def resume(self, partition: Partition) -> None:
         self._paused.discard(partition)
 
-    def want(self, is_wanted: bool) -> None:  # noqa: FBT001 - as in the port
-        self._is_wanted = is_wanted
+    def pace(self, seconds: float) -> None:
+        self._seconds_between = seconds
 
     def quiet(self) -> AbstractAsyncContextManager[None]:
         return nullcontext()
@@ -135,7 +135,7 @@ class Replay:
         return {position.partition for position in positions}
 
     def _feed(self) -> None:
-        if self._is_wanted and not self._paused:
+        if not self._seconds_between and not self._paused:
             batch = self._records[self._next : self._next + BATCH]
             self._next += len(batch)
             self._dispatcher.take(batch)

@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from kafleet.verdicts import Fault
 
 HELD_RECORDS = 10_000
-"""Records that one replica keeps, all partitions together; each partition may keep its share."""
+"""Records that one replica holds, all partitions together: read, and neither settled nor in flight."""
 HELD_BYTES = 64 * 1024 * 1024
-"""Bytes of records that one replica keeps, all partitions together; each partition may keep its share."""
-MAP_SHARE = 0.75
-"""Share of the offset map's room beyond which a partition takes no new records."""
+"""Bytes of records that one replica has read and not settled, all partitions together."""
 
 
 def most_in_flight(delivery: Delivery) -> int:
@@ -156,6 +154,11 @@ class Lot:
         self.suspects.is_lifted = self.suspects.is_lifted or not self.suspects.deaths
 
     @property
+    def held(self) -> int:
+        """How many records were read and are neither settled nor in flight."""
+        return len(self.items) - self.in_flight
+
+    @property
     def changes(self) -> int:
         """How many changes there were that should be committed."""
         return self._changes
@@ -163,19 +166,6 @@ class Lot:
     def is_acknowledged(self, change: int) -> bool:
         """Tell whether a change is committed."""
         return self._acknowledged >= change
-
-    def fullness(self, *, shares: int, concurrency: int) -> float:
-        """Return how much of its share of memory a partition has used, or of its offset map; 1 is full.
-
-        Of the share of records what is in flight is taken off first: a partition that is read on only when
-        nothing is held any more keeps its handlers waiting.
-        """
-        room = (HELD_RECORDS + concurrency) / shares - self.in_flight
-        records = (len(self.items) - self.in_flight) / room if room > 0 else 1.0
-        size = HELD_BYTES / shares
-        # With nothing at hand only reading on can make room: what fills the map then was left by others.
-        offset_map = self.map_fullness / MAP_SHARE if self.items else 0.0
-        return max(records, self.size / size, offset_map)
 
 
 class Item:

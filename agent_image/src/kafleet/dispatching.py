@@ -76,12 +76,12 @@ class Dispatcher:
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
-        self._shares = Shares(source, self.lots, self._backlog, concurrency=lane.delivery.concurrency)
+        self._shares = Shares(source, self.lots, self._backlog)
 
     @property
     def held(self) -> int:
         """Records that were read and are neither settled nor in flight."""
-        return sum(len(lot.items) - lot.in_flight for lot in self.lots.values())
+        return sum(lot.held for lot in self.lots.values())
 
     @property
     def size(self) -> int:
@@ -111,11 +111,10 @@ class Dispatcher:
             self.lots[partition] = self._lot(partition, assignment)
             self._source.resume(partition)  # a pause of its last assignment may have come too late
         self._metrics.rebalanced("assigned")
-        self._shares.balance_all()
+        self._shares.balance()
 
     def take(self, records: Iterable[Record]) -> None:
         """Take records that were read; those of partitions that are gone or going are ignored."""
-        touched: dict[Lot, None] = {}
         consumed = skipped = 0
         now = self._loop.time()
         for record in records:
@@ -126,15 +125,12 @@ class Dispatcher:
                 lot = self._begin_again(lot, record.offset)
             if lot.fetch(record.offset):
                 self._backlog.add(Item(record, lot), now)
-                touched[lot] = None
                 consumed += 1
             else:
                 skipped += 1
         self._metrics.consumed(consumed, skipped)
         self._runners.wake()
-        for lot in touched:
-            self._shares.balance(lot)
-        self._shares.ask()
+        self._shares.balance()
 
     def reach(self, ends: Mapping[Partition, int]) -> None:
         """Note where logs end, after the last record that was taken."""
@@ -152,7 +148,7 @@ class Dispatcher:
             self._leave(lot)
         await self._finish(lots, self._delivery.drain_seconds)
         positions = await self._close_quietly(lots, seconds=None)
-        self._shares.balance_all()
+        self._shares.balance()
         return positions
 
     def lose(self, partitions: Iterable[Partition]) -> None:
@@ -197,7 +193,6 @@ class Dispatcher:
 
     def settled(self, works: Sequence[Item]) -> None:
         """Note records of which everything is acknowledged."""
-        touched: dict[Lot, None] = {}
         settled = emitted = 0
         now = self._loop.time()
         for item in works:
@@ -208,14 +203,12 @@ class Dispatcher:
             if item.dead_reason is not None:
                 self._deliveries.note_dead(item, item.dead_reason)
             lot = item.lot
-            touched[lot] = None
             lot.settle(item.record.offset)
             self._land(item)
             self._backlog.remove(item, now)
         self._metrics.settled(settled, emitted)
         self._runners.wake()
-        for lot in touched:
-            self._shares.balance(lot)
+        self._shares.balance()
 
     def unwritten(self, work: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> None:
         """Note what of a record could not be written; it is tried again."""
@@ -226,7 +219,7 @@ class Dispatcher:
     def plan(self, works: Sequence[Item]) -> tuple[list[Item], list[Position]]:
         """Return which of these records may be settled at once, and what is to be committed with them."""
         planned = plan(self.lots.values(), [each for each in works if self.awaits(each)], self._loop.time())
-        self._shares.balance_all()  # the maps were measured just now
+        self._shares.balance()  # the maps were measured just now
         return planned
 
     def awaits(self, work: Item) -> bool:
@@ -246,7 +239,7 @@ class Dispatcher:
         for lot in [self.lots[each] for each in partitions if each in self.lots]:
             self._leave(lot)
             self._close(lot)
-        self._shares.balance_all()
+        self._shares.balance()
 
     def _may_start(self) -> bool:
         return (
@@ -259,7 +252,7 @@ class Dispatcher:
 
     def _is_runnable(self) -> bool:
         if not self._backlog.has_ready:
-            self._shares.ask()
+            self._shares.look()
             return False
         return self._may_start()
 
@@ -270,12 +263,10 @@ class Dispatcher:
             item.lot.in_flight += 1
             self.in_flight += 1
             self.slots += 1
-            if item.lot.is_paused:
-                self._shares.balance(item.lot)  # perhaps little enough is left that waits
             if item.outgoing is None:
                 return item
             self._write(item)
-        self._shares.ask()
+        self._shares.look()
         return None
 
     def _tried(self, item: Item, outcome: Verdict | BaseException, now: float) -> None:
@@ -288,8 +279,6 @@ class Dispatcher:
             self._write(item)
             return
         self._release(item, delay or 0.0)
-        if not item.lot.is_leaving:
-            self._shares.balance(item.lot)
 
     def _delay_after(self, item: Item, error: BaseException) -> float:
         """Return the seconds until the next attempt after one that came to no verdict."""
@@ -385,7 +374,6 @@ class Dispatcher:
     def _close(self, lot: Lot) -> None:
         """Give up what is in flight; what is being written may still come to be, it is not noted."""
         lot.is_closed = True
-        self._shares.balance(lot)
         self.lots.pop(lot.partition, None)
         for item in list(lot.items):
             if item.task is None:

@@ -61,8 +61,11 @@ class Source(Protocol):
 
     def resume(self, partition: Partition, /) -> None: ...
 
-    def want(self, is_wanted: bool, /) -> None:  # noqa: FBT001 - what is said, not how
-        """Hand over what there is, or nothing for now. Pausing costs a source what it has fetched ahead."""
+    def pace(self, seconds: float, /) -> None:
+        """Leave so many seconds between batches: 0 for all there is, infinity for nothing for now.
+
+        Pausing costs a source what it has fetched ahead, this costs nothing.
+        """
 
     @property
     def commit(self) -> Commit: ...

@@ -8,6 +8,7 @@ never in the thread: the partitions that stay are read on meanwhile.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -92,7 +93,8 @@ class Reader:
         self._chores: set[asyncio.Task[None]] = set()
         self._handed_over = 0  # batches; written by the thread only
         self._taken = 0  # batches; written by the event loop only
-        self._is_wanted = True  # any more of them; written by the event loop only
+        self._seconds_between = 0.0  # them; written by the event loop only
+        self._read_at = -math.inf
         self._in_use = threading.Lock()  # of the member's client, by a call from another thread
         self._is_stopping = False
         self._is_committed = True
@@ -125,9 +127,9 @@ class Reader:
         """Fetch a partition again."""
         self._commands.put(lambda: self._fetcher.resume(partition))
 
-    def want(self, is_wanted: bool) -> None:  # noqa: FBT001 - what is said, not how
-        """Hand records over, or leave them for now where they are: nothing that was fetched is lost."""
-        self._is_wanted = is_wanted
+    def pace(self, seconds: float) -> None:
+        """Leave so many seconds between batches: what was fetched stays where it is, nothing is lost."""
+        self._seconds_between = seconds
         self._commands.put(_nothing)
 
     async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
@@ -174,12 +176,13 @@ class Reader:
             while not self._is_stopping:
                 self._contact.polled_at = time.monotonic()
                 self._member.poll()
-                if self._is_wanted and self._handed_over - self._taken < _BATCHES_AHEAD:
+                if self._is_time_to_read():
                     self._serve()
                     seconds = _ANSWER_SECONDS if self._member.awaits_answers else _POLL_SECONDS
                     self._hand_over(self._fetcher.read(seconds))
+                    self._read_at = time.monotonic()
                 else:
-                    self._serve(_POLL_SECONDS)  # the event loop is behind: memory must not grow
+                    self._serve(_POLL_SECONDS)
                 if self._member.fatal is not None:
                     self._tell(self._fail, self._member.fatal)
                     return
@@ -193,6 +196,11 @@ class Reader:
             self._tell(self._fail, f"the Kafka thread ended: {error}")
         finally:
             self._tell(_resolve, self._ended, None)
+
+    def _is_time_to_read(self) -> bool:
+        # Or the event loop is behind: memory must not grow.
+        has_room = self._handed_over - self._taken < _BATCHES_AHEAD
+        return has_room and time.monotonic() >= self._read_at + self._seconds_between
 
     def _serve(self, seconds: float = 0.0) -> None:
         """Carry out the commands that are there, waiting so long for a first one."""

@@ -1,12 +1,15 @@
-"""How much is read: each partition up to its share, and nothing while none is short of records.
+"""How much is read, and of which partitions: memory is bounded in all, and divided where it is short.
 
 Pausing a partition costs what was fetched ahead of it, so it is for those that would keep others waiting.
-While all have enough, the source is just not asked for more.
+While enough is at hand, the source is just not asked for more.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+from kafleet.backlogs import HELD_BYTES, HELD_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,49 +18,71 @@ if TYPE_CHECKING:
     from kafleet.ports import Source
     from kafleet.records import Partition
 
-_ENOUGH = 0.5
-"""Of its share; a partition that has used up its share is read on when it is down to that."""
+MAP_SHARE = 0.75
+"""Share of the offset map's room beyond which a partition takes no new records."""
+_ENOUGH = 0.25
+"""Of that room. With less at hand all is read; with more, only for partitions that have nothing."""
+_LENT = 0.5
+"""Of that room, to whoever comes first. The rest is divided: once that is used, each has a share."""
+_LOOK_SECONDS = 0.1
+"""How often to look for records of partitions that have none, while others have enough."""
 
 
 class Shares:
-    """Of the partitions in `lots`."""
+    """Of the partitions in `lots`, the room for what is read."""
 
-    def __init__(
-        self, source: Source, lots: Mapping[Partition, Lot], backlog: Backlog, *, concurrency: int
-    ) -> None:
+    def __init__(self, source: Source, lots: Mapping[Partition, Lot], backlog: Backlog) -> None:
         self._source = source
         self._lots = lots
         self._backlog = backlog
-        self._concurrency = concurrency
-        self._hungry: set[Lot] = set()  # those that have less than enough
-        self._is_wanted = True  # more of anything
+        self._used = 0.0  # of the room, by all
+        self._is_any_paused = False
+        self._is_any_empty = False
+        self._pace = 0.0
 
-    def balance_all(self) -> None:
-        """Look at all partitions."""
-        for lot in self._lots.values():
-            self.balance(lot)
+    def balance(self) -> None:
+        """Pause partitions that have used up their share while room is short; resume them when it is not."""
+        lots = self._lots.values()
+        held = sum(lot.held for lot in lots)
+        size = sum(lot.size for lot in lots)
+        self._used = max(held / HELD_RECORDS, size / HELD_BYTES)
+        self._is_any_paused = self._is_any_empty = False
+        for lot in lots:
+            if not lot.is_paused and self._is_full(lot, 1.0, _LENT):
+                lot.is_paused = True
+                self._source.pause(lot.partition)
+            elif lot.is_paused and not self._is_full(lot, 0.5, _ENOUGH):
+                lot.is_paused = False
+                self._source.resume(lot.partition)
+            if lot.is_paused:
+                self._is_any_paused = True
+            elif not lot.held:
+                self._is_any_empty = True
+        self._ask()
 
-    def balance(self, lot: Lot) -> None:
-        """Pause a partition that has used up its share, and resume it at half of it."""
-        if lot.is_closed:
-            self._hungry.discard(lot)
-            return
-        fullness = lot.fullness(shares=len(self._lots), concurrency=self._concurrency)
-        if not lot.is_paused and fullness >= 1:
-            lot.is_paused = True
-            self._source.pause(lot.partition)
-        elif lot.is_paused and fullness <= _ENOUGH:
-            lot.is_paused = False
-            self._source.resume(lot.partition)
-        if fullness < _ENOUGH and not lot.is_paused:
-            self._hungry.add(lot)
+    def look(self) -> None:
+        """Look whether what was given out has made room, or has left nothing to be given out."""
+        if self._is_any_paused:
+            self.balance()
         else:
-            self._hungry.discard(lot)
-        self.ask()
+            self._ask()
 
-    def ask(self) -> None:
-        """Ask for more if a partition is short of records, or if all that are held wait for something."""
-        is_wanted = bool(self._hungry) or not self._backlog.has_ready
-        if is_wanted != self._is_wanted:
-            self._is_wanted = is_wanted
-            self._source.want(is_wanted)
+    def _ask(self) -> None:
+        if self._used < _ENOUGH or not self._backlog.has_ready:
+            pace = 0.0
+        else:
+            pace = _LOOK_SECONDS if self._is_any_empty else math.inf
+        if pace != self._pace:
+            self._pace = pace
+            self._source.pace(pace)
+
+    def _is_full(self, lot: Lot, most: float, used: float) -> bool:
+        """Tell whether a partition has that much of its share of memory while so much of all is used.
+
+        Or that much of its offset map. But with nothing at hand only reading on can make room: what fills the
+        map then was left by others.
+        """
+        if lot.items and lot.map_fullness >= most * MAP_SHARE:
+            return True
+        share = most * (1 - _LENT) / len(self._lots)
+        return self._used >= used and (lot.held >= share * HELD_RECORDS or lot.size >= share * HELD_BYTES)

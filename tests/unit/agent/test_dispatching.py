@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -349,7 +350,7 @@ def test_bytes_are_bounded_as_well_as_records() -> None:
         member = single(fleet, P0, batch=10, concurrency=1)
         await until(1.0)
         assert member.dispatcher.size <= backlogs.HELD_BYTES + 10 * size
-        assert not member.source.is_wanted
+        assert member.source.seconds_between == math.inf
         assert not member.source.paused
         member.crash()
 
@@ -371,21 +372,53 @@ def test_a_paused_partition_is_resumed_and_finished() -> None:
     run(story())
 
 
-def test_while_all_have_enough_nothing_is_wanted_and_nothing_paused() -> None:
+def test_while_all_have_enough_nothing_is_read_and_nothing_paused() -> None:
     """Pausing would throw away what the client has fetched ahead."""
     fleet = Fleet()
     fleet.fill(P0, [None] * 20_000)
     fleet.fill(P1, [None] * 20_000)
-    wishes = []
+    paces = set()
 
     async def story() -> None:
         member = single(fleet, P0, P1, batch=500, concurrency=100)
         for moment in range(1, 20):
             await until(float(moment))
-            wishes.append(member.source.is_wanted)
+            paces.add(member.source.seconds_between)
             assert not member.source.paused
-            assert member.dispatcher.held >= backlogs.HELD_RECORDS / 2 - 500
+            assert member.dispatcher.held >= backlogs.HELD_RECORDS / 4 - 1_000
         member.crash()
 
     run(story())
-    assert not all(wishes)
+    assert math.inf in paces
+    assert len(fleet.calls) > 15_000  # and all the same it was read on
+
+
+def test_what_arrives_late_is_found_though_another_partition_has_enough() -> None:
+    fleet = Fleet()
+    fleet.fill(P0, [None] * 20_000)
+    fleet.fill(P1, [])
+
+    async def story() -> None:
+        member = single(fleet, P0, P1, batch=500, concurrency=4)
+        await until(5.0)
+        assert 0.0 < member.source.seconds_between < math.inf
+        fleet.fill(P1, [b"late"])
+        await until(6.0)
+        assert fleet.log.settled[P1] == {0}
+        member.crash()
+
+    run(story())
+
+
+def test_handlers_that_wait_long_are_given_all_they_can_take() -> None:
+    """What is given out makes room, though nothing is settled for a long time."""
+    fleet = Fleet(plans={f"tasks/0/{offset}": Plan(seconds=100.0) for offset in range(8_000)})
+    fleet.fill(P0, [None] * 20_000)
+
+    async def story() -> None:
+        member = single(fleet, P0, batch=6_000, concurrency=8_000)
+        await until(50.0)
+        assert member.dispatcher.in_flight == 8_000
+        member.crash()
+
+    run(story())

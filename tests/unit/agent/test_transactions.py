@@ -74,7 +74,7 @@ class Source:
 
     def resume(self, _: Partition) -> None: ...
 
-    def want(self, _: bool) -> None: ...  # noqa: FBT001 - as in the port
+    def pace(self, _: float) -> None: ...
 
     async def commit(self, _: Sequence[Position]) -> Collection[Partition]:
         raise AssertionError

@@ -7,6 +7,7 @@ later, and a sender that dies in between never does.
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections import defaultdict
 from contextlib import nullcontext
@@ -79,14 +80,14 @@ class Log:
 class MemorySource:
     """Where one member reads; `feed` hands over up to `batch` records of each partition that is not paused.
 
-    Nothing while nothing is wanted. An acknowledgement of a commit takes `seconds`.
+    At any pace but never all at once. An acknowledgement of a commit takes `seconds`.
     """
 
     def __init__(self, log: Log, *, batch: int = 500, seconds: float = 0.0) -> None:
         self.log = log
         self.seconds = seconds
         self.paused: set[Partition] = set()
-        self.is_wanted = True  # any more
+        self.seconds_between = 0.0  # batches
         self.positions: dict[Partition, int] = {}  # of the partitions that it owns: what is read next
         self._epochs: dict[Partition, int] = {}
         self._epoch = 0
@@ -99,8 +100,8 @@ class MemorySource:
         self.paused.discard(partition)
         self.log.changed.set()
 
-    def want(self, is_wanted: bool) -> None:  # noqa: FBT001 - as in Source
-        self.is_wanted = is_wanted
+    def pace(self, seconds: float) -> None:
+        self.seconds_between = seconds
         self.log.changed.set()
 
     async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
@@ -140,7 +141,7 @@ class MemorySource:
     def feed(self, dispatcher: Dispatcher) -> bool:
         """Hand the next records over; returns whether there were any."""
         found = False
-        for partition in self.positions.keys() - self.paused if self.is_wanted else ():
+        for partition in self.positions.keys() - self.paused if self.seconds_between < math.inf else ():
             start = self.positions[partition]
             records = self.log.records[partition][start : start + self._batch]
             if records:
