@@ -104,7 +104,7 @@ def _partition(lot: Lot) -> dict[str, Any]:
         "position": lot.offsets.position,
         "committed": lot.committed,
         "inFlight": lot.in_flight,
-        "held": len(lot.items) - lot.in_flight,
+        "held": lot.held,
         "paused": lot.is_paused,
         "leaving": lot.is_leaving,
     }
