@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +10,9 @@ from hypothesis import strategies as st
 from unit.agent.fleets import Fleet, Group, Plan, dead, names, settled_name, single, until_done
 from virtual import run, until
 
-from kafleet import backlogs
 from kafleet.commitmetadata import progress_from
 from kafleet.ports import RecordRefused, WriteFailed
-from kafleet.records import Outgoing, Partition, Record
+from kafleet.records import Outgoing, Partition
 
 P0, P1, P2 = (Partition("tasks", number) for number in range(3))
 KEYS = [b"a", b"b", b"c", None]
@@ -316,109 +314,6 @@ def test_a_transaction_learns_what_to_commit_before_its_records_are_settled() ->
         dispatcher.committed([position])
         assert dispatcher.lots[P0].offsets.position == dispatcher.lots[P0].committed == 2
         assert not any(dispatcher.awaits(item) for item in written)
-        member.crash()
-
-    run(story())
-
-
-@pytest.mark.parametrize("keys", [[b"k"] * 20_000, [None] * 20_000])
-def test_memory_is_bounded_and_one_backlog_does_not_starve_another(keys: list[bytes | None]) -> None:
-    fleet = Fleet()
-    fleet.fill(P0, keys)
-    fleet.fill(P1, [b"other"])
-
-    async def story() -> None:
-        member = single(fleet, P0, P1, batch=500, concurrency=4)
-        await until(1.5)
-        held = member.dispatcher.held
-        assert held <= backlogs.HELD_RECORDS / 2 + 500 + 4
-        assert P0 in member.source.paused
-        assert fleet.log.settled[P1] == {0}
-        await until(3.0)
-        assert member.dispatcher.held <= held
-        member.crash()
-
-    run(story())
-
-
-def test_bytes_are_bounded_as_well_as_records() -> None:
-    fleet = Fleet()
-    size = 1 << 20
-    fleet.log.records[P0] = [Record(P0, offset, None, bytes(size)) for offset in range(200)]
-
-    async def story() -> None:
-        member = single(fleet, P0, batch=10, concurrency=1)
-        await until(1.0)
-        assert member.dispatcher.size <= backlogs.HELD_BYTES + 10 * size
-        assert member.source.seconds_between == math.inf
-        assert not member.source.paused
-        member.crash()
-
-    run(story())
-
-
-def test_a_paused_partition_is_resumed_and_finished() -> None:
-    fleet = Fleet()
-    fleet.log.records[P0] = [Record(P0, offset, None, bytes(1 << 20)) for offset in range(200)]
-
-    async def story() -> None:
-        member = single(fleet, P0, batch=100, concurrency=20)
-        await until(0.1)
-        assert P0 in member.source.paused
-        await until_done(fleet, 60)
-        assert P0 not in member.source.paused
-        member.end()
-
-    run(story())
-
-
-def test_while_all_have_enough_nothing_is_read_and_nothing_paused() -> None:
-    """Pausing would throw away what the client has fetched ahead."""
-    fleet = Fleet()
-    fleet.fill(P0, [None] * 20_000)
-    fleet.fill(P1, [None] * 20_000)
-    paces = set()
-
-    async def story() -> None:
-        member = single(fleet, P0, P1, batch=500, concurrency=100)
-        for moment in range(1, 20):
-            await until(float(moment))
-            paces.add(member.source.seconds_between)
-            assert not member.source.paused
-            assert member.dispatcher.held >= backlogs.HELD_RECORDS / 4 - 1_000
-        member.crash()
-
-    run(story())
-    assert math.inf in paces
-    assert len(fleet.calls) > 15_000  # and all the same it was read on
-
-
-def test_what_arrives_late_is_found_though_another_partition_has_enough() -> None:
-    fleet = Fleet()
-    fleet.fill(P0, [None] * 20_000)
-    fleet.fill(P1, [])
-
-    async def story() -> None:
-        member = single(fleet, P0, P1, batch=500, concurrency=4)
-        await until(5.0)
-        assert 0.0 < member.source.seconds_between < math.inf
-        fleet.fill(P1, [b"late"])
-        await until(6.0)
-        assert fleet.log.settled[P1] == {0}
-        member.crash()
-
-    run(story())
-
-
-def test_handlers_that_wait_long_are_given_all_they_can_take() -> None:
-    """What is given out makes room, though nothing is settled for a long time."""
-    fleet = Fleet(plans={f"tasks/0/{offset}": Plan(seconds=100.0) for offset in range(8_000)})
-    fleet.fill(P0, [None] * 20_000)
-
-    async def story() -> None:
-        member = single(fleet, P0, batch=6_000, concurrency=8_000)
-        await until(50.0)
-        assert member.dispatcher.in_flight == 8_000
         member.crash()
 
     run(story())
