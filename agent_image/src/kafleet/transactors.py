@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -66,6 +67,7 @@ _OF_A_TOPIC = frozenset(
 )
 """What a record can do to the transaction it is in, without being told of it."""
 _TRANSPORT = KafkaError._TRANSPORT  # noqa: SLF001
+_LOSSES = re.compile(r'"disconnects": ?(\d+)')  # of each broker, in the client's statistics
 
 
 class Write(NamedTuple):
@@ -144,6 +146,7 @@ class Transactor:
         self._producer: Producer | None = None
         self._complaint: str | None = None  # of the brokers, about a new epoch
         self._failed: dict[int, WriteFailed] = {}
+        self._losses = 0  # of connections, in the present epoch
         self._cut: str | None = None  # how a connection was lost since the transaction began
 
     def begin_epoch(self) -> None:
@@ -158,6 +161,7 @@ class Transactor:
             else:
                 self._producer = producer
                 self._complaint = None
+                self._losses = 0
                 return
 
     def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
@@ -333,6 +337,13 @@ class Transactor:
                 error=self._complaint,
             )
 
+    def _on_statistics(self, text: str) -> None:
+        """Notice a connection that the other side has closed, which the client does not call an error."""
+        losses = sum(map(int, _LOSSES.findall(text)))
+        if losses > self._losses:
+            self._losses = losses
+            self._cut = "a connection was lost"
+
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == _TRANSPORT:
             self._cut = error.str()
@@ -348,4 +359,6 @@ class Transactor:
             "topic.metadata.propagation.max.ms": 2_000,
             "delivery.report.only.error": True,
             "error_cb": self._on_error,
+            "statistics.interval.ms": int(_SLICE_SECONDS * 1000),
+            "stats_cb": self._on_statistics,
         }

@@ -112,6 +112,25 @@ def test_an_end_that_arrives_late_ends_no_later_transaction(proxied: ProxiedLane
     assert proxied.answers() == expected(500, keys=50)
 
 
+def test_a_transaction_whose_connection_is_lost_is_given_up_at_once(proxied: ProxiedLane) -> None:
+    """Its client would send the request again much later, and that is not waited for."""
+    worker = exact(proxied)
+    proxied.feed(50, keys=50)
+    proxied.flush()
+    proxied.await_done()
+    held = proxied.proxy.held
+    proxied.proxy.hold(END_TXN, client=worker.name)
+    proxied.feed(50, keys=50, start=50)
+    proxied.flush()
+    eventually(lambda: proxied.proxy.held > held)
+    proxied.proxy.cut(worker.name)
+    failed = worker.await_event("transaction failed, taking a new epoch")
+    proxied.await_done()
+
+    assert failed["error"] == "a connection was lost"
+    assert proxied.answers() == expected(100, keys=50)
+
+
 def test_a_process_killed_at_any_stage_of_a_transaction_repeats_no_result(proxied: ProxiedLane) -> None:
     """What it had sent reaches the broker when its successor, of the same name, works already."""
     keys = 20

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import Future
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from kafleet.ports import Position
     from kafleet.records import Partition
+
+    Cut = Callable[[Transactor], None]
 
 WRITE = Write(TASKS, 5, (Outgoing("results", b"k", b"5", ()),))
 
@@ -52,15 +56,14 @@ class Failing(Transactor):
 class Client:
     """A producer; the sending of positions does not return before it `may_return`."""
 
-    def __init__(self, *, is_cut: bool, complain: Callable[[KafkaError], None]) -> None:
+    def __init__(self, cut: Callable[[], None] | None) -> None:
         self.may_return = Event()
-        self._is_cut = is_cut
-        self._complain = complain
+        self._cut = cut
         self._is_sending = False
 
     def poll(self, _: float) -> None:
-        if self._is_cut and self._is_sending:
-            self._complain(KafkaError(KafkaError._TRANSPORT))
+        if self._cut is not None and self._is_sending:
+            self._cut()
 
     def send_offsets_to_transaction(self, *_: object) -> None:
         self._is_sending = True
@@ -88,22 +91,31 @@ class WithClients(Transactor):
     """Each epoch has a client of its own, of which the first never returns."""
 
     clients: list[Client]
-    is_cut: bool
+    cut: Cut | None
 
     def begin_epoch(self) -> None:
-        client = Client(is_cut=self.is_cut, complain=self._on_error)
+        client = Client(partial(self.cut, self) if self.cut else None)
         if self.clients:
             client.may_return.set()
         self.clients.append(client)
         self._producer = client
 
 
-@pytest.mark.parametrize("is_cut", [False, True])
-def test_a_client_that_never_returns_is_left_behind(*, is_cut: bool) -> None:
+def fails(transactor: Transactor) -> None:
+    transactor._on_error(KafkaError(KafkaError._TRANSPORT))
+
+
+def is_closed(transactor: Transactor) -> None:
+    brokers = {"0": {"disconnects": 0}, "1": {"disconnects": 1}}
+    transactor._on_statistics(json.dumps({"brokers": brokers}))
+
+
+@pytest.mark.parametrize("cut", [None, fails, is_closed])
+def test_a_client_that_never_returns_is_left_behind(cut: Cut | None) -> None:
     """At the end of the transaction's time, or at once if a connection is lost."""
     transactor = WithClients(lane(guarantee="ExactlyOnce"), "pod", Member(), logger=SILENT)
-    transactor.clients, transactor.is_cut = [], is_cut
-    transactor._seconds = 60.0 if is_cut else 1.0
+    transactor.clients, transactor.cut = [], cut
+    transactor._seconds = 60.0 if cut else 1.0
 
     assert not transactor.transact([WRITE], []).is_committed
     assert len(transactor.clients) == 2
