@@ -62,6 +62,8 @@ class Kind:
     command: tuple[str | Path, ...] = (sys.executable, "-m", "kafleet")
     variables: Mapping[str, str] = field(default_factory=dict)
     is_peer: bool = False
+    symptom: str | None = None
+    """What must be found, because a bug is planted."""
 
     @property
     def is_exactly_once(self) -> bool:

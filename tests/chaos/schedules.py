@@ -107,6 +107,8 @@ class Schedule:
     workers: int
     faults: tuple[Fault, ...]
     mean_seconds: float
+    slow_share: float = 0.0
+    """Of the tasks; their first attempts run into the time limit."""
 
     @classmethod
     def drawn(
@@ -138,9 +140,21 @@ class Schedule:
         )
         return cls(seed, records, dice.randint(2, 4), drawn, mean_seconds)
 
+    @classmethod
+    def exposing(cls, seed: int, records: int) -> Schedule:
+        """Draw one in which processes die while much is done of which the committed offset says nothing.
+
+        In each partition some task is slow nearly all the time, for several commits.
+        """
+        deaths = tuple(
+            Fault(share, What.KILL_AND_REMOVE, 0, 0.1, is_same_pod=True, workers=2) for share in (0.4, 0.7)
+        )
+        return cls(seed, records, 2, deaths, mean_seconds=0.5, slow_share=0.05)
+
     def tasks(self, *, is_merciful: bool = False) -> Iterator[Task]:
         """Draw the tasks, in the order in which they are written; mercy is one death from each that kills."""
         dice = random.Random(f"{self.seed}/tasks")  # noqa: S311 - a test's dice
+        slowness = random.Random(f"{self.seed}/slow")  # noqa: S311 - likewise
         keys = max(60, self.records // 50)
         following: dict[str, int] = {}
         killers = _killers(dice, self.records, len(self.faults))
@@ -151,7 +165,9 @@ class Schedule:
             deaths = killers.get(number, 0)
             longest = min(_MOST_MEANS * self.mean_seconds, TASK_TIMEOUT_SECONDS / 2)
             seconds = min(dice.expovariate(1 / self.mean_seconds), longest)
-            yield _task(dice, key, sequence, seconds, min(deaths, 1) if is_merciful else deaths)
+            is_slow = slowness.random() < self.slow_share
+            deaths = min(deaths, 1) if is_merciful else deaths
+            yield _task(dice, key, sequence, seconds, deaths, is_slow=is_slow)
 
 
 def _fault(dice: random.Random, what: What, share: float) -> Fault:
@@ -186,13 +202,17 @@ def _key(dice: random.Random, keys: int) -> str:
     return f"key-{number}"
 
 
-def _task(dice: random.Random, key: str, sequence: int, seconds: float, deaths: int) -> Task:
+def _task(
+    dice: random.Random, key: str, sequence: int, seconds: float, deaths: int, *, is_slow: bool
+) -> Task:
     """Draw what a task does: most are short, a few fail, are slow, block, or are poison."""
     task: dict[str, object] = {"key": key, "sequence": sequence, "seconds": round(seconds, 4)}
     is_poison, is_blocking = deaths == _ALWAYS, False
     draw = dice.random()
     if deaths:
         task["deaths"] = deaths
+    elif is_slow:
+        task["first_seconds"] = 10 * TASK_TIMEOUT_SECONDS
     elif draw < 0.002:
         return Task(key, sequence, b"{", is_poison=True, is_blocking=False)
     elif draw < 0.004:
