@@ -110,6 +110,7 @@ class Member:
     transaction: Transaction | None = None
     calls: list[Call] = field(default_factory=list)
     leaving: dict[Partition, asyncio.Task[list[Position]]] = field(default_factory=dict)
+    stopping: asyncio.Task[list[Position]] | None = None
     inherited: dict[Partition, dict[int, int]] = field(default_factory=dict)  # failed attempts, by offset
 
     def __repr__(self) -> str:
@@ -118,6 +119,7 @@ class Member:
     def start(self) -> None:
         self.dispatcher = Dispatcher(
             lane(
+                guarantee="ExactlyOnce" if self.sink.is_transactional else "AtLeastOnce",
                 concurrency=CONCURRENCY,
                 maxAttempts=MAX_ATTEMPTS,
                 ordering="Key" if self.is_ordered else "None",
