@@ -116,6 +116,11 @@ class Histories(RuleBasedStateMachine):
         gone.leaving.clear()
         self.members[number] = self.member()
 
+    def undecided(self) -> set[Partition]:
+        """Return whose positions are in transactions: a takeover waits for their ends."""
+        open_ = [each.transaction for each in self.members if each.transaction is not None]
+        return {position.partition for each in open_ for position in each.positions}
+
     def calls(self) -> list[Call]:
         return [call for member in self.members for call in member.calls if not call.ending.done()]
 
@@ -248,11 +253,8 @@ class Histories(RuleBasedStateMachine):
         """Give a partition to somebody, also to who is about to stop."""
         partition = data.draw(st.sampled_from([each for each in PARTITIONS if each not in self.owners]))
         member = data.draw(st.sampled_from(self.members))
-        held = [
-            each.partition for one in self.members if one.transaction for each in one.transaction.positions
-        ]
-        if partition in member.leaving or partition in held:
-            return  # a takeover waits for the end of such a transaction
+        if partition in member.leaving or partition in self.undecided():
+            return
         self.give(partition, member)
         member.source.feed(member.dispatcher)
         self.change()
@@ -359,7 +361,7 @@ class Histories(RuleBasedStateMachine):
     def give_all(self) -> None:
         for partition in PARTITIONS:
             free = [each for each in self.members if partition not in each.leaving]
-            if partition not in self.owners and free:
+            if partition not in self.owners and partition not in self.undecided() and free:
                 self.give(partition, free[0])
 
     def answer(self, member: Member, asked: Asked) -> None:
