@@ -112,7 +112,7 @@ benchmark: .venv/ready binaries ## measure the agent beside its peers into docs/
 
 .PHONY: chaos
 chaos: .venv/ready binaries ## agents killed, frozen and cut off at random: RECORDS=, SEED=, ROUNDS=, FAULTS=, SECONDS=, GUARANTEE=, PEER=, PLANTED=
-	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(RECORDS),--records $(RECORDS)) $(if $(SEED),--seed $(SEED)) \
+	PYTHONPATH=tests:local $(BIN)/python -m chaos $(if $(RECORDS),--records $(RECORDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(GUARANTEE),--guarantee $(GUARANTEE)) $(if $(PEER),--peer $(PEER)) \

@@ -20,9 +20,9 @@ from confluent_kafka import TopicPartition
 from kafleet.connections import librdkafka_settings
 from kafleet.fetching import Fetcher
 from kafleet.memberships import Membership
-from kafleet.ports import Assignment
+from kafleet.ports import Assignment, Position
 from kafleet.records import Partition
-from kafleet.takeovers import checked, taken_over
+from kafleet.takeovers import checked, starts_of, taken_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kafleet.contacts import Contact
     from kafleet.fetching import Batch
     from kafleet.lanes import Lane
-    from kafleet.ports import Position
+    from kafleet.ports import Commit
     from kafleet.records import Record
 
 _POLL_SECONDS = 0.02  # the longest that a command waits
@@ -114,9 +114,13 @@ class Reader:
         )
         self._fetcher = Fetcher(settings, self._member.report)
 
-    def start(self, events: Events) -> None:
-        """Join the group; everything that happens is told to `events`."""
+    def start(self, events: Events, *, commit_first: Commit | None = None) -> None:
+        """Join the group; everything that happens is told to `events`.
+
+        `commit_first` commits where partitions begin, if it is not to be done here.
+        """
         self._events = events
+        self._commit_first = commit_first or self.commit
         threading.Thread(target=self._run, name="kafka-reader", daemon=True).start()
 
     def pause(self, partition: Partition) -> None:
@@ -293,29 +297,43 @@ class Reader:
 
     async def _take_over(self, partitions: list[TopicPartition], epoch: int) -> None:
         async with self._rebalancing:
-            starts = await asyncio.to_thread(self._taken_over, partitions, epoch)
+            starts = await taken_over(
+                lambda: asyncio.to_thread(self._starts, partitions, epoch),
+                lambda starts: self._is_begun(starts, epoch),
+                wait=lambda error: self._wait_for_brokers(error, epoch),
+            )
         if starts:
             self._commands.put(lambda: self._start_reading(starts, epoch))
 
-    def _taken_over(self, partitions: list[TopicPartition], epoch: int) -> list[TopicPartition] | None:
+    def _starts(self, partitions: list[TopicPartition], epoch: int) -> list[TopicPartition]:
         with self._in_use:
             if self._is_stopping:
-                return None
-            return taken_over(
-                self._member.consumer,
-                partitions,
-                start_from=self._lane.delivery.start_from,
-                wait=lambda error: self._wait_for_brokers(error, epoch),
-            )
+                return []
+            ours = self._ours(partitions, epoch)
+            return starts_of(self._member.consumer, ours, start_from=self._lane.delivery.start_from)
 
-    def _wait_for_brokers(self, error: KafkaError, epoch: int) -> bool:
+    async def _is_begun(self, starts: list[TopicPartition], epoch: int) -> bool:
+        """Commit where partitions begin; tells whether all of it was acknowledged."""
+        positions = [
+            Position(Partition(each.topic, each.partition), epoch, each.offset, each.metadata)
+            for each in starts
+        ]
+        return not positions or len(await self._commit_first(positions)) == len(positions)
+
+    async def _wait_for_brokers(self, error: KafkaError | None, epoch: int) -> bool:
         """Wait for a moment before a takeover goes on; False if nothing is left to be taken over."""
-        self._member.report(error)
-        time.sleep(_POLL_SECONDS)
+        if error is not None:
+            self._member.report(error)
+        await asyncio.sleep(_POLL_SECONDS)
         return not self._is_stopping and self._member.fatal is None and epoch in self._owned.values()
 
+    def _ours(self, partitions: Iterable[TopicPartition], epoch: int) -> list[TopicPartition]:
+        return [
+            each for each in partitions if self._owned.get(Partition(each.topic, each.partition)) == epoch
+        ]
+
     def _start_reading(self, starts: Sequence[TopicPartition], epoch: int) -> None:
-        ours = [each for each in starts if self._owned.get(Partition(each.topic, each.partition)) == epoch]
+        ours = self._ours(starts, epoch)
         assignments = {
             Partition(each.topic, each.partition): Assignment(epoch, each.offset, each.metadata)
             for each in ours

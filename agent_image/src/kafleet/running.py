@@ -174,7 +174,8 @@ class Process:
             loop.add_signal_handler(number, self._interrupt)
         _spare_the_collector()
         self._writer.start(self._dispatcher)
-        self._reader.start(self._dispatcher)
+        commit_first = self._writer.begin if isinstance(self._writer, Transactions) else None
+        self._reader.start(self._dispatcher, commit_first=commit_first)
         self._begin("committing", self._dispatcher.commits.regularly())
         self._begin("looking for stalls", self._stalls.run())
         if isinstance(self._writer, Transactions):

@@ -1,7 +1,8 @@
 """Taking a partition over: from its committed offset, with what was remembered beside it.
 
-Both are read in one request, so that they belong together. Before anything is read of the partition a commit
-says that one more owner may die; see `suspects`. What fails is tried again, never taken for an absent offset.
+Both are read in one request, so that they belong together. Before anything is read of the partition it is
+committed that one more owner may die; see `suspects`. With transactions that is in one of them. What fails is
+tried again, never taken for an absent offset.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from kafleet.commitmetadata import metadata_of, progress_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 _CALL_SECONDS = 5.0
 
@@ -28,43 +29,51 @@ class Committed(Protocol):
 
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]: ...
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None: ...
 
-
-def taken_over(
-    consumer: Committed,
-    partitions: list[TopicPartition],
+async def taken_over(
+    read: Callable[[], Awaitable[list[TopicPartition]]],
+    commit: Callable[[list[TopicPartition]], Awaitable[bool]],
     *,
-    start_from: str,
-    wait: Callable[[KafkaError], bool],
-) -> list[TopicPartition] | None:
-    """Return the partitions with offset and metadata as they are committed now.
+    wait: Callable[[KafkaError | None], Awaitable[bool]],
+) -> list[TopicPartition]:
+    """Return the partitions that `read` returns, once `commit` says that all of them are committed so.
+
+    `wait` is called between attempts; nothing is taken over once it returns False.
+    """
+    while True:
+        error: KafkaError | None = None
+        try:
+            starts = await read()
+            if await commit(starts):
+                return starts
+        except KafkaException as failed:
+            error = failed.args[0]
+        if not await wait(error):
+            return []
+
+
+def starts_of(
+    consumer: Committed, partitions: list[TopicPartition], *, start_from: str
+) -> list[TopicPartition]:
+    """Return the partitions with offset and metadata as they are committed now, and one more owner.
 
     Where the group never committed, that is the first offset or, with `start_from` "latest", the next one: a
-    crash before the first commit must not skip what arrives meanwhile. `wait` is called between attempts;
-    None once it returns False.
+    crash before the first commit must not skip what arrives meanwhile.
     """
-    while partitions:
-        try:
-            starts = []
-            found = checked(consumer.committed(partitions, timeout=_CALL_SECONDS))
-            for topic in {each.topic for each in found if each.offset < 0}:
-                # Else a partition that was added stays unknown to a client that knew its topic before.
-                consumer.list_topics(topic, timeout=_CALL_SECONDS)
-            for each in found:
-                offset = each.offset
-                if offset < 0:
-                    ends = consumer.get_watermark_offsets(each, timeout=_CALL_SECONDS)
-                    offset = ends[start_from == "latest"]
-                metadata = marked(offset, each.metadata)
-                starts.append(TopicPartition(each.topic, each.partition, offset, metadata))
-            checked(consumer.commit(offsets=starts, asynchronous=False) or [])
-        except KafkaException as error:
-            if not wait(error.args[0]):
-                return None
-        else:
-            return starts
-    return []
+    if not partitions:
+        return []
+    starts = []
+    found = checked(consumer.committed(partitions, timeout=_CALL_SECONDS))
+    for topic in {each.topic for each in found if each.offset < 0}:
+        # Else a partition that was added stays unknown to a client that knew its topic before.
+        consumer.list_topics(topic, timeout=_CALL_SECONDS)
+    for each in found:
+        offset = each.offset
+        if offset < 0:
+            ends = consumer.get_watermark_offsets(each, timeout=_CALL_SECONDS)
+            offset = ends[start_from == "latest"]
+        starts.append(TopicPartition(each.topic, each.partition, offset, marked(offset, each.metadata)))
+    return starts
 
 
 def marked(committed: int, metadata: str | None) -> str:

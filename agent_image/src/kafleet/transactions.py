@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from kafleet.transactors import CannotGoOn, Write
 
@@ -41,6 +41,13 @@ class Transacting(Protocol):
     def stop(self) -> None: ...
 
 
+class _Asked(NamedTuple):
+    """Somebody who waits for a commit, of partitions that begin as well."""
+
+    beginnings: Sequence[Position]
+    answer: asyncio.Future[Collection[Partition]]
+
+
 class Transactions:
     """A sink that is `run` as long as the process lives; calls `fail` with a reason if it can never go on."""
 
@@ -54,7 +61,7 @@ class Transactions:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Item, Sequence[Outgoing]] = {}  # in order, those of the present transaction first
         self._failed: set[Item] = set()  # that keep their place there, and are written again later
-        self._asked: list[asyncio.Future[Collection[Partition]]] = []  # for a commit of positions
+        self._asked: list[_Asked] = []  # for a commit of positions
         self._is_wanted = asyncio.Event()
         self._is_written = asyncio.Event()
         self._is_asked = asyncio.Event()
@@ -75,11 +82,22 @@ class Transactions:
 
     async def commit(self, _positions: Sequence[Position]) -> Collection[Partition]:
         """Commit, in the next transaction, the positions as they are by then; returns whose they were."""
-        asked: asyncio.Future[Collection[Partition]] = self._loop.create_future()
+        return await self._ask(())
+
+    async def begin(self, positions: Sequence[Position]) -> Collection[Partition]:
+        """Commit, in the next transaction, where partitions begin that are being taken over.
+
+        A commit of its own that is sent again, because its connection was lost, could arrive once more when
+        transactions have gone further, and take their positions back.
+        """
+        return await self._ask(positions)
+
+    async def _ask(self, beginnings: Sequence[Position]) -> Collection[Partition]:
+        asked = _Asked(beginnings, self._loop.create_future())
         self._asked.append(asked)
         self._is_asked.set()
         self._is_wanted.set()
-        return await asked
+        return await asked.answer
 
     def quiet(self) -> AbstractAsyncContextManager[None]:
         """No transaction is under way while this is entered."""
@@ -113,7 +131,8 @@ class Transactions:
             self._failed.discard(gone)
             del self._waiting[gone]
         batch = list(islice(self._writable(), self._largest))
-        works, positions = self._settlements.plan(batch)
+        works, planned = self._settlements.plan(batch)
+        positions = [*planned, *(position for each in asked for position in each.beginnings)]
         for given_up in [work for work in batch if not self._settlements.awaits(work)]:
             del self._waiting[given_up]
         committed: Collection[Partition] = ()
@@ -125,9 +144,9 @@ class Transactions:
                 committed = {position.partition for position in positions}
         if not self._waiting and not self._asked:
             self._is_wanted.clear()
-        for future in asked:
-            if not future.done():
-                future.set_result(committed)
+        for each in asked:
+            if not each.answer.done():
+                each.answer.set_result(committed)
 
     def _writable(self) -> Iterable[Item]:
         """Return what may be written, in order; in a key nothing overtakes what could not be written yet."""
@@ -159,6 +178,8 @@ class Transactions:
             outgoing = self._waiting[works[index]]
             # Nothing of an aborted transaction is there, so all of it has to be written again.
             self._settlements.unwritten(works[index], [(each, error) for each in outgoing])
+        if not works:
+            return
         # What is not to blame goes alone, so that every other transaction at least gets on. Where nothing
         # tells what is to blame, smaller and smaller ones will.
         left = len(works) - len(outcome.failed)

@@ -16,6 +16,8 @@ from integration.servers import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+OFFSET_COMMIT = 8
+"""Kafka's key of the request that commits outside of transactions."""
 STAGES = {"the first record": 24, "records": 0, "offsets": 25, "positions": 28, "the end": END_TXN}
 """What a transaction asks of the brokers, in order, with Kafka's keys of the requests."""
 
@@ -129,6 +131,19 @@ def test_a_transaction_whose_connection_is_lost_is_given_up_at_once(proxied: Pro
 
     assert failed["error"] == "a connection was lost"
     assert proxied.answers() == expected(100, keys=50)
+
+
+def test_whoever_has_partitions_commits_nothing_outside_transactions(proxied: ProxiedLane) -> None:
+    """A commit that arrives once more, late, would take the positions of later transactions back."""
+    held = proxied.proxy.held
+    proxied.proxy.hold(OFFSET_COMMIT, client=f"{proxied.name}-a")
+    proxied.feed(100, keys=50)
+    proxied.flush()
+    exact(proxied)
+    proxied.await_done()
+
+    assert proxied.proxy.held == held
+    assert {each.unclean for each in proxied.progress().values()} == {1}
 
 
 def test_a_process_killed_at_any_stage_of_a_transaction_repeats_no_result(proxied: ProxiedLane) -> None:

@@ -17,7 +17,7 @@ from virtual import run, until
 from kafleet.commitmetadata import Progress, metadata_of, progress_from
 from kafleet.ports import Position
 from kafleet.records import Partition
-from kafleet.takeovers import marked, taken_over
+from kafleet.takeovers import marked, starts_of, taken_over
 
 P0 = Partition("tasks", 0)
 HEAD = "tasks/0/0"
@@ -263,7 +263,6 @@ class Consumer:
 
     def __init__(self, *answers: TopicPartition | KafkaError) -> None:
         self.answers = list(answers)
-        self.committed_: list[tuple[int, str]] = []
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert partitions
@@ -282,11 +281,6 @@ class Consumer:
         assert timeout
         return 3, 42
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        assert not asynchronous
-        self.committed_ += [(each.offset, each.metadata) for each in offsets]
-        return offsets
-
 
 class Broken(TopicPartition):  # type: ignore[misc]
     """A partition of an answer with an error of its own."""
@@ -299,19 +293,24 @@ def partition(offset: int, metadata: str = "") -> TopicPartition:
 
 
 def start(
-    consumer: Consumer, *, start_from: str = "earliest", most: int = 9
-) -> list[tuple[int, Progress]] | None:
+    consumer: Consumer, *, start_from: str = "earliest", most: int = 9, refusals: int = 0
+) -> list[tuple[int, Progress]]:
     """Return where a partition begins and what is known of it; waits at most so many times."""
-    waits = iter(range(most))
-    found = taken_over(
-        consumer,
-        [TopicPartition("tasks", 0)],
-        start_from=start_from,
-        wait=lambda _: next(waits, None) is not None,
-    )
-    if found is None:
-        return None
-    assert consumer.committed_ == [(each.offset, each.metadata) for each in found]
+    waits, refused = iter(range(most)), iter(range(refusals))
+    commits = []
+
+    async def read() -> list[TopicPartition]:
+        return starts_of(consumer, [TopicPartition("tasks", 0)], start_from=start_from)
+
+    async def commit(starts: list[TopicPartition]) -> bool:
+        commits.append(starts)
+        return next(refused, None) is None
+
+    async def wait(_: KafkaError | None) -> bool:
+        return next(waits, None) is not None
+
+    found = run(taken_over(read, commit, wait=wait))
+    assert not found or found == commits[-1]
     return [(each.offset, progress_from(each.offset, each.metadata)) for each in found]
 
 
@@ -328,11 +327,18 @@ def test_an_error_of_one_partition_is_no_answer_for_any() -> None:
 
 
 def test_an_assignment_of_nothing_asks_for_nothing() -> None:
-    assert taken_over(Consumer(), [], start_from="earliest", wait=lambda _: False) == []
+    assert starts_of(Consumer(), [], start_from="earliest") == []
+
+
+def test_where_a_partition_begins_is_read_again_until_it_is_committed() -> None:
+    consumer = Consumer(partition(7), partition(7), partition(8))
+
+    assert start(consumer, refusals=2) == [(8, Progress(unclean=1))]
 
 
 def test_whoever_stops_waiting_starts_nothing() -> None:
-    assert start(Consumer(*[KafkaError(KafkaError._TRANSPORT)] * 3), most=2) is None
+    assert start(Consumer(*[KafkaError(KafkaError._TRANSPORT)] * 3), most=2) == []
+    assert start(Consumer(*[partition(7)] * 3), most=2, refusals=3) == []
 
 
 @pytest.mark.parametrize(("start_from", "offset"), [("earliest", 3), ("latest", 42)])

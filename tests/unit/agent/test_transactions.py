@@ -43,6 +43,7 @@ class Ledger:
         self.sizes: list[int] = []  # of the transactions, committed or not
         self.results: defaultdict[bytes | None, list[bytes | None]] = defaultdict(list)
         self.position = Position(TASKS, 1, 0)
+        self.begun: dict[Partition, int] = {}  # other partitions, and with how many writes
 
     async def begin_epoch(self) -> None:
         """Do nothing: there is an epoch."""
@@ -52,7 +53,11 @@ class Ledger:
         await asyncio.sleep(0.005)
         outcome = self.judge(writes)
         if outcome.is_committed:
-            [self.position] = positions
+            for position in positions:
+                if position.partition == TASKS:
+                    self.position = position
+                else:
+                    self.begun[position.partition] = len(writes)
             for index in outcome.settled:
                 for outgoing in writes[index].outgoing:
                     self.results[outgoing.key].append(outgoing.value)
@@ -175,6 +180,40 @@ def test_after_a_commit_that_was_waited_for_transactions_keep_their_time() -> No
     run(story())
 
     assert len(ledger.sizes) <= 3
+
+
+def test_where_a_partition_begins_is_committed_by_the_next_transaction() -> None:
+    """Beside what handlers have ended with by then; in a commit of its own it could come late."""
+    ledger = Ledger()
+    other = Partition("tasks", 1)
+
+    async def story() -> Collection[Partition]:
+        replica = Exact(ledger, keys=2, count=100)
+        await asyncio.sleep(0.01)
+        committed = await replica.sink.begin([Position(other, 1, 7, "")])
+        assert ledger.position.offset < 100
+        await replica.finish(100)
+        return committed
+
+    assert other in run(story())
+    assert ledger.begun[other] > 0
+    assert ledger.results == expected(2, 100)
+
+
+def test_who_begins_is_told_that_nothing_was_committed_and_later_transactions_are_no_smaller() -> None:
+    outcomes = [Outcome(is_committed=False)]
+    ledger = Ledger(lambda writes: outcomes.pop() if outcomes else committed(writes))
+    position = Position(Partition("tasks", 1), 1, 7, "")
+
+    async def story() -> list[Collection[Partition]]:
+        replica = Exact(ledger, keys=2, count=0)
+        committed = [await replica.sink.begin([position]) for _ in range(2)]
+        replica.take(keys=2, count=100)
+        await replica.finish(100)
+        return committed
+
+    assert run(story()) == [(), {position.partition}]
+    assert max(ledger.sizes[:4]) > 1
 
 
 def test_the_attempt_of_a_record_that_is_tried_alone_is_counted_by_what_settles_the_last() -> None:
