@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from chaos.facts import NO_KEY, Identity
+from chaos.facts import EVERYBODY, NO_KEY, Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -121,6 +121,10 @@ class Passed:
         return not again or not self._has_stayed(poison, following, min(again))
 
     def _has_stayed(self, poison: Identity, following: Attempt, until: float) -> bool:
+        """Tell whether the partition was with the process all the time, as far as anybody knows."""
+        process, since = following.process, following.started
+        spans = (*self._expelled.spans(process), *self._expelled.spans(EVERYBODY))
+        if any(began <= until and ended >= since for began, ended in spans):
+            return False
         partition = self._inputs[poison].partition
-        since = following.started
-        return until <= self._owners.owned_until(partition, following.process, since, self._expelled)
+        return until <= self._owners.owned_until(partition, process, since, self._expelled)

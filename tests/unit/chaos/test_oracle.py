@@ -189,10 +189,12 @@ def test_poison_that_comes_again_with_its_partition_was_passed_before() -> None:
         attempts=[*GOOD.attempts, attempt(POISON, 1.5)],
         dead_letters=[answer(POISON, 1.5, process="")],
     )
-    expelled = Absence("", 13.2, 13.6, is_death=False, is_expelled=True)
+    expelled = Absence("", 13.1, 13.2, is_death=False, is_expelled=True)  # nothing begins meanwhile
 
     assert "begun out of order" in judge(begins_again).problems()
     assert judge(replace(begins_again, absences=[expelled])).problems() == {}
+    later = expelled._replace(began=13.6, ended=13.7)
+    assert "begun out of order" in judge(replace(begins_again, absences=[later])).problems()
 
 
 def test_answers_out_of_order_are_never_excused_exactly_once() -> None:
