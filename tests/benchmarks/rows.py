@@ -166,9 +166,8 @@ def slow(bench: Bench) -> Iterator[Figures]:
     Two agents at the same time, each with its topic; the latency is from produced to appended. A round is a
     third of the time.
     """
-    seconds = min(_SLOW_SECONDS, 15 * bench.size.seconds)
-    count = int((seconds + 4 * bench.size.warm_up) * _SLOW_RATE)
-    names = {f"with a record of {seconds:.0f} s": seconds, "without": 0.0}
+    count = int((_SLOW_SECONDS + 4 * bench.size.warm_up) * _SLOW_RATE)
+    names = {f"with a record of {_SLOW_SECONDS:.0f} s": _SLOW_SECONDS, "without": 0.0}
     sources = [bench.topic(partitions=1, records=count) for _ in names]
     produced: list[list[float]] = [[] for _ in names]
     with contextlib.ExitStack() as stack:
@@ -198,13 +197,13 @@ def slow(bench: Bench) -> Iterator[Figures]:
             producer.poll(0)
         producer.flush()
         for run in runs:
-            eventually(lambda run=run: run.committed() == {0: count}, seconds=seconds + 60)  # type: ignore[misc]
+            eventually(lambda run=run: run.committed() == {0: count}, seconds=_SLOW_SECONDS + 60)  # type: ignore[misc]
         load = os.getloadavg()[0]
         for name, moments, run in zip(names, produced, runs, strict=True):
             run.end()
             appended = {int(each.value[3:11]): each.appended for each in run.outputs()}
             waits = [appended[number] - moment * 1000 for number, moment in enumerate(moments, 1)]
-            kept = waits[int(2 * bench.size.warm_up * _SLOW_RATE) : int(seconds * _SLOW_RATE)]
+            kept = waits[int(2 * bench.size.warm_up * _SLOW_RATE) : int(_SLOW_SECONDS * _SLOW_RATE)]
             third = len(kept) // 3
             for number in range(3):
                 part = sorted(kept[number * third : (number + 1) * third])
