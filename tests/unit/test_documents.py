@@ -83,6 +83,22 @@ def test_make_help_shows_every_target_with_its_purpose() -> None:
         assert re.search(rf"^{target} +\w", shown.stdout, re.MULTILINE), target
 
 
+@pytest.mark.parametrize(("target", "module"), [("chaos", "chaos"), ("benchmark", "benchmarks")])
+def test_what_a_make_target_runs_can_be_started(target: str, module: str) -> None:
+    """No test starts these by make, and they take minutes: at least all that they import must be found."""
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", target],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = shown.stdout.replace("\\\n", " ").splitlines()
+    [command] = [line for line in lines if f"-m {module} " in line]
+
+    subprocess.run(["bash", "-c", f"{command} --help"], cwd=REPOSITORY, stdout=subprocess.DEVNULL, check=True)
+
+
 @pytest.mark.parametrize("block", blocks("sh"), ids=place_of)
 def test_shell_blocks_are_shell(block: Block) -> None:
     done = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
