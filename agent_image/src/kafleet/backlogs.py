@@ -247,7 +247,10 @@ class Backlog:
         lot = item.lot
         if not lot.ready:
             self._turns.append(lot)
-        lot.ready.append(item)
+        if lot.suspects.deaths and lot.suspects.awaits(item.record.offset):
+            lot.ready.appendleft(item)  # others would wait for it, few at a time
+        else:
+            lot.ready.append(item)
 
     @property
     def has_ready(self) -> bool:

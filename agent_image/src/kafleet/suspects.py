@@ -39,6 +39,10 @@ class Suspects:
             self._room -= 1
             self._open.add(offset)
 
+    def awaits(self, offset: int) -> bool:
+        """Tell whether a record that was given out has to be settled before the deaths can be forgotten."""
+        return offset in self._open
+
     def settle(self, offset: int) -> None:
         """Note that a record is settled."""
         self._open.discard(offset)

@@ -216,6 +216,23 @@ def test_a_key_with_many_records_does_not_keep_a_whole_backlog_suspected() -> No
     run(story())
 
 
+def test_a_suspect_that_fails_is_tried_again_before_a_backlog_that_waits_for_it() -> None:
+    fleet = Fleet(plans={f"tasks/0/{offset}": Plan(seconds=1) for offset in range(500)})
+    fleet.plans["tasks/0/3"] = Plan(seconds=1, verdicts=("failed", "failed", "finished"))
+    fleet.fill(P0, [None] * 500)
+    for _ in range(10):
+        fleet.log.metadata[P0] = marked(0, fleet.log.metadata.get(P0))
+
+    async def story() -> None:
+        member = single(fleet, P0, batch=500, concurrency=16)
+        await until(50)  # 32 of them have proved it, one at a time
+        assert len(fleet.calls) > 200
+        await until_done(fleet, 1_000)
+        await member.stop(1)
+
+    run(story())
+
+
 def test_a_single_death_and_deaths_of_owners_that_left_in_good_order_suspect_nobody() -> None:
     fleet = Fleet()
     fleet.fill(P0, [None] * 1_700)
