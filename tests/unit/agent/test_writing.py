@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from unit.agent.samples import lane
 
 from kafleet.records import Outgoing
@@ -167,3 +167,35 @@ def test_what_the_client_cannot_even_take_is_not_settled(brokers: str) -> None:
 
     assert not told.settled_works
     assert [each.value for each, _ in told.failures["half"]] == [b"2"]
+
+
+def test_a_key_goes_to_the_partition_where_java_would_put_it(brokers: str) -> None:
+    """Else a key that is written from both sides has no order; the client's own default is another hash.
+
+    The hashes are those of Kafka's own tests of its murmur2.
+    """
+    hashes = {
+        b"21": -973932308,
+        b"foobar": -790332482,
+        b"a-little-bit-long-string": -985981536,
+        b"a-little-bit-longer-string": -1486304829,
+        b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+        b"abc": 479470107,
+    }
+
+    async def story() -> None:
+        settlements = Settlements()
+        with writing(settlements, brokers) as writer:
+            for key in hashes:
+                writer.write(key.decode(), [Outgoing("keyed", key, b"", ())])
+            await settlements.until(len(hashes))
+
+    asyncio.run(story())
+    reader = Consumer({"bootstrap.servers": brokers, "group.id": "reader"})
+    count = len(reader.list_topics("keyed", timeout=SECONDS).topics["keyed"].partitions)
+    reader.assign([TopicPartition("keyed", number, 0) for number in range(count)])
+    found = {each.key(): each.partition() for each in reader.consume(len(hashes), SECONDS)}
+    reader.close()
+
+    assert count > 1
+    assert found == {key: (number & 0x7FFFFFFF) % count for key, number in hashes.items()}
