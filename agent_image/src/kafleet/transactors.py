@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
@@ -26,7 +25,7 @@ from kafleet.records import Partition
 from kafleet.writing import failure_of, producer_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from confluent_kafka import Message
     from structlog.typing import FilteringBoundLogger
@@ -67,7 +66,7 @@ _OF_A_TOPIC = frozenset(
 )
 """What a record can do to the transaction it is in, without being told of it."""
 _TRANSPORT = KafkaError._TRANSPORT  # noqa: SLF001
-_LOSSES = re.compile(r'"disconnects": ?(\d+)')  # of each broker, in the client's statistics
+_LOSS = "FAIL"  # what librdkafka's log calls the loss of a connection
 
 
 class Write(NamedTuple):
@@ -131,6 +130,23 @@ class InThread:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
+class ClientLog(logging.LoggerAdapter[logging.Logger]):
+    """What a client logs. Calls `lose` for a connection that the other side closes: no error tells of that.
+
+    The client's statistics would, but pile up while nobody polls it.
+    """
+
+    def __init__(self, lose: Callable[[], None]) -> None:
+        super().__init__(logging.getLogger("librdkafka"))
+        self._lose = lose
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - as there
+        """Take a line; the client gives its kind as the first argument."""
+        if args[:1] == (_LOSS,):
+            self._lose()
+        super().log(level, msg, *args, **kwargs)
+
+
 class Transactor:
     """Makes transactions. Brokers that are away are waited for; CannotGoOn once the id is taken."""
 
@@ -146,13 +162,12 @@ class Transactor:
         self._producer: Producer | None = None
         self._complaint: str | None = None  # of the brokers, about a new epoch
         self._failed: dict[int, WriteFailed] = {}
-        self._losses = 0  # of connections, in the present epoch
         self._cut: str | None = None  # how a connection was lost since the transaction began
 
     def begin_epoch(self) -> None:
         """Take a new epoch: what an earlier producer of this id has open is aborted, and itself fenced."""
         while not self.is_stopping:
-            producer = Producer(self._epoch_settings(), logger=logging.getLogger("librdkafka"))
+            producer = Producer(self._epoch_settings(), logger=ClientLog(self._on_loss))
             try:
                 producer.init_transactions(_INIT_SECONDS)
             except KafkaException as error:
@@ -161,7 +176,6 @@ class Transactor:
             else:
                 self._producer = producer
                 self._complaint = None
-                self._losses = 0
                 return
 
     def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
@@ -337,12 +351,8 @@ class Transactor:
                 error=self._complaint,
             )
 
-    def _on_statistics(self, text: str) -> None:
-        """Notice a connection that the other side has closed, which the client does not call an error."""
-        losses = sum(map(int, _LOSSES.findall(text)))
-        if losses > self._losses:
-            self._losses = losses
-            self._cut = "a connection was lost"
+    def _on_loss(self) -> None:
+        self._cut = "a connection was lost"
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == _TRANSPORT:
@@ -359,6 +369,4 @@ class Transactor:
             "topic.metadata.propagation.max.ms": 2_000,
             "delivery.report.only.error": True,
             "error_cb": self._on_error,
-            "statistics.interval.ms": int(_SLICE_SECONDS * 1000),
-            "stats_cb": self._on_statistics,
         }

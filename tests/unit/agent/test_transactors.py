@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from concurrent.futures import Future
 from functools import partial
 from threading import Event
@@ -14,7 +14,7 @@ from unit.agent.fleets import SILENT
 from unit.agent.samples import TASKS, lane
 
 from kafleet.records import Outgoing
-from kafleet.transactors import Transactor, Write
+from kafleet.transactors import ClientLog, Transactor, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,8 +106,10 @@ def fails(transactor: Transactor) -> None:
 
 
 def is_closed(transactor: Transactor) -> None:
-    brokers = {"0": {"disconnects": 0}, "1": {"disconnects": 1}}
-    transactor._on_statistics(json.dumps({"brokers": brokers}))
+    client_log = ClientLog(transactor._on_loss)
+    client_log.log(logging.INFO, "%s [%s] %s", "GETPID", "pod#producer-1", "retrying")
+    assert transactor._cut is None
+    client_log.log(logging.INFO, "%s [%s] %s", "FAIL", "pod#producer-1", "connection closed by peer")
 
 
 @pytest.mark.parametrize("cut", [None, fails, is_closed])
