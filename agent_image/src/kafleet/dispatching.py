@@ -8,13 +8,13 @@ or its dead letter, is acknowledged; and nothing but the position of an offset m
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kafleet.backlogs import Backlog, Item, Lot, most_in_flight
 from kafleet.backoffs import Backoff
 from kafleet.commits import Commits, plan
 from kafleet.delivering import Deliveries
-from kafleet.handovers import Handovers
 from kafleet.ports import Assignment
 from kafleet.runners import Runners
 from kafleet.shares import Shares
@@ -23,8 +23,7 @@ from kafleet.trials import Trials
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
     from kafleet.ports import Attempting, Commit, Position, Sink, Source, WriteFailed
     from kafleet.records import Outgoing, Partition, Record
     from kafleet.verdicts import Verdict
+
+_CANCEL_SECONDS = 1.0
+_QUIET_SECONDS = 5.0
 
 
 class Dispatcher:
@@ -62,8 +64,7 @@ class Dispatcher:
         self._runners = Runners(
             trials.attempt, is_needed=self._is_runnable, take=self._next, ended=self._tried
         )
-        self.drained: dict[Lot, asyncio.Future[None]] = {}  # of lots that are leaving, where somebody waits
-        self._handovers = Handovers(self, sink)
+        self._drained: dict[Lot, asyncio.Future[None]] = {}  # of lots that are leaving
         self._throttle = Throttle(logger, ended=self._runners.wake)
         self._deliveries = Deliveries(
             lane, Backoff(lane.delivery, randomness), self._throttle, metrics=metrics, logger=logger
@@ -86,11 +87,6 @@ class Dispatcher:
     def size(self) -> int:
         """Bytes of the records that were read and are not settled."""
         return sum(lot.size for lot in self.lots.values())
-
-    @property
-    def waiting(self) -> Collection[asyncio.Task[None]]:
-        """Attempts whose handlers wait."""
-        return self._runners.waiting
 
     @property
     def throttled_seconds(self) -> float:
@@ -141,31 +137,40 @@ class Dispatcher:
         for partition in ends.keys() & self.lots.keys():
             self.lots[partition].reach(ends[partition])
 
-    def revoke(self, partitions: Iterable[Partition]) -> Coroutine[Any, Any, list[Position]]:
+    async def revoke(self, partitions: Iterable[Partition]) -> list[Position]:
         """Give partitions up in good order: finish what is in flight within the drain time, cancel the rest.
 
         Returns the positions that still have to be committed before another member may have the partitions.
         """
         self._metrics.rebalanced("revoked")
-        return self._handovers.revoke(partitions, self._delivery.drain_seconds)
+        lots = [lot for partition in partitions if (lot := self.lots.get(partition)) is not None]
+        for lot in lots:
+            self._leave(lot)
+        await self._finish(lots, self._delivery.drain_seconds)
+        positions = await self._close_quietly(lots, seconds=None)
+        self._shares.balance()
+        return positions
 
     def lose(self, partitions: Iterable[Partition]) -> None:
         """Drop partitions that another member may have already: cancel everything, commit nothing."""
         self._metrics.rebalanced("lost")
         self._drop(partitions)
 
-    def drain(self, seconds: float) -> Coroutine[Any, Any, list[Position]]:
+    async def drain(self, seconds: float) -> list[Position]:
         """Start nothing more, finish what is in flight within so many seconds, cancel the rest.
 
         Returns the positions that still have to be committed.
         """
-        return self._handovers.drain(seconds)
-
-    def stop(self) -> None:
-        """Start nothing more, and read nothing more."""
         self.is_stopping = True
-        for partition in self.lots:
-            self._source.pause(partition)
+        lots = list(self.lots.values())
+        for lot in lots:
+            self._leave(lot)
+            self._source.pause(lot.partition)
+        await self._finish(lots, seconds)
+        positions = await self._close_quietly(lots, seconds=_QUIET_SECONDS)
+        if self._runners.waiting:
+            await asyncio.wait(self._runners.waiting, timeout=_CANCEL_SECONDS)
+        return positions
 
     def cancel(self) -> None:
         """Stop working on everything at once: this process may not own its partitions any more."""
@@ -230,30 +235,11 @@ class Dispatcher:
         self._backlog.release()
         self._runners.wake()
 
-    def leave(self, lots: Iterable[Lot]) -> None:
-        """Start nothing more of these partitions."""
-        for lot in lots:
-            lot.is_leaving = True
-            self._backlog.drop(lot, self._loop.time())
-        self._runners.wake()
-
-    def close(self, lots: Iterable[Lot]) -> None:
-        """Give up what is in flight; what is being written may still come to be, it is not noted."""
-        for lot in lots:
-            lot.is_closed = True
-            self.lots.pop(lot.partition, None)
-            for item in list(lot.items):
-                if item.task is None:
-                    self._release(item, 0.0)
-                else:
-                    item.task.cancel()
-        self._runners.wake()
-        self._shares.balance()
-
     def _drop(self, partitions: Iterable[Partition]) -> None:
-        lots = [self.lots[each] for each in partitions if each in self.lots]
-        self.leave(lots)
-        self.close(lots)
+        for lot in [self.lots[each] for each in partitions if each in self.lots]:
+            self._leave(lot)
+            self._close(lot)
+        self._shares.balance()
 
     def _may_start(self) -> bool:
         return (
@@ -335,7 +321,7 @@ class Dispatcher:
         self.in_flight -= 1
         if self._backlog.suspects:
             self._backlog.give_back(item)
-        if lot.is_leaving and not lot.in_flight and (drained := self.drained.pop(lot, None)) is not None:
+        if lot.is_leaving and not lot.in_flight and (drained := self._drained.pop(lot, None)) is not None:
             drained.set_result(None)
 
     def _wake(self, item: Item) -> None:
@@ -346,6 +332,20 @@ class Dispatcher:
     def _lot(self, partition: Partition, assignment: Assignment, changes: int = 0) -> Lot:
         return Lot(partition, assignment, self._delivery, now=self._loop.time(), changes=changes)
 
+    async def _close_quietly(self, lots: Collection[Lot], *, seconds: float | None) -> list[Position]:
+        """Give lots up while no transaction is under way; returns what is still to be committed of them.
+
+        A commit that overtakes the end of a transaction would undo the positions in it. So nothing is
+        committed where that end does not come in time: whoever has the partitions next waits for it.
+        """
+        is_quiet = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._sink.quiet():
+                is_quiet = True  # and stays so until this coroutine waits again
+        for lot in (each for each in lots if not each.is_closed):  # some were lost, and are back perhaps
+            self._close(lot)
+        return plan(lots, (), self._loop.time())[1] if is_quiet else []
+
     def _begin_again(self, lot: Lot, offset: int) -> Lot:
         """Start over a partition whose offsets went back: its topic was made again, or its log was cut."""
         self._logger.warning(
@@ -355,8 +355,29 @@ class Dispatcher:
             expected=lot.offsets.next_offset,
             offset=offset,
         )
-        self.leave((lot,))
-        self.close((lot,))
+        self._leave(lot)
+        self._close(lot)
         fresh = self.lots[lot.partition] = self._lot(lot.partition, Assignment(lot.epoch), lot.changes)
         fresh.is_paused = lot.is_paused
         return fresh
+
+    def _leave(self, lot: Lot) -> None:
+        lot.is_leaving = True
+        self._backlog.drop(lot, self._loop.time())
+        self._runners.wake()
+
+    async def _finish(self, lots: Iterable[Lot], seconds: float) -> None:
+        drained = [self._drained.setdefault(lot, self._loop.create_future()) for lot in lots if lot.in_flight]
+        if drained:
+            await asyncio.wait(drained, timeout=seconds)
+
+    def _close(self, lot: Lot) -> None:
+        """Give up what is in flight; what is being written may still come to be, it is not noted."""
+        lot.is_closed = True
+        self.lots.pop(lot.partition, None)
+        for item in list(lot.items):
+            if item.task is None:
+                self._release(item, 0.0)
+            else:
+                item.task.cancel()
+        self._runners.wake()
