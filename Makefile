@@ -64,10 +64,6 @@ unit: .venv/ready ## unit and convergence tests
 	$(call suite,unit,$(BIN)/pytest tests/unit)
 	$(call suite,convergence,$(BIN)/pytest tests/convergence)
 
-.PHONY: compiled
-compiled: .venv/ready ## the agent's unit tests, on the package as images have it
-	$(call suite,compiled,PYTHONPATH=$$(local/compiled) $(BIN)/pytest tests/unit/agent)
-
 .PHONY: binaries
 binaries: # outside the suites, whose tests have deadlines: a cold build takes many minutes
 	local/cluster build
@@ -107,7 +103,7 @@ e2e: .venv/ready cluster-up ## tests through the chart on the local cluster
 
 .PHONY: benchmark
 benchmark: .venv/ready binaries ## measure the agent beside its peers into docs/performance.md; ROW=, ROUNDS=, SECONDS=
-	PYTHONPATH=tests:local $(BIN)/python -m benchmarks $(if $(ROW),--row $(ROW)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(if $(ROW),--row $(ROW)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: chaos
@@ -119,7 +115,7 @@ chaos: .venv/ready binaries ## agents killed, frozen and cut off at random: RECO
 		$(if $(PLANTED),--planted $(PLANTED))
 
 .PHONY: test
-test: check compiled integration chart e2e ## everything: what CI runs
+test: check integration chart e2e ## everything: what CI runs
 	@echo "=== test: passed in $$(( $$(date +%s) - $(STARTED) )) s"
 
 .PHONY: generate

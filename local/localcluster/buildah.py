@@ -5,7 +5,6 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from localcluster import archives, caching, programs
@@ -13,45 +12,19 @@ from localcluster.images import FOLDER, Builder
 from localcluster.programs import run, step
 
 SUITE = "bookworm"
-LEFT_OUT = ("doc", "info", "locale", "man")
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """A small Debian with these packages and what they need."""
-
-    name: str
-    packages: tuple[str, ...]
-
-    @property
-    def bootstrap(self) -> tuple[str, ...]:
-        return (
-            *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"),
-            f"--include={','.join(self.packages)}",
-            # Merged from the start; merging later would bring all of perl along.
-            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-            *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT),
-            '--customize-hook=rm -rf "$1"/var/cache/debconf/*-old "$1"/var/log/*',
-        )
-
-    @property
-    def key(self) -> str:
-        return caching.key_of([], SUITE, *self.bootstrap)
-
-    @property
-    def reference(self) -> str:
-        return f"kafleet.local/{self.name}:{self.key}"
-
-    @property
-    def folder(self) -> Path:
-        """A folder, and so a lock, of its own: it is made while the lock of the images is held."""
-        return FOLDER / self.name / self.key
-
-
 PACKAGES = ("ca-certificates", "python3", "python3-venv", "usr-is-merged")
-BASE = Base("base", PACKAGES)
-BUILD_BASE = Base("build-base", (*PACKAGES, "gcc", "libc6-dev", "python3-dev"))
-ARGUMENTS = {"BASE_IMAGE": BASE, "BUILD_IMAGE": BUILD_BASE}
+LEFT_OUT = ("doc", "info", "locale", "man")
+BOOTSTRAP = (
+    *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"),
+    # Merged from the start; merging later would bring all of perl along.
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT),
+    '--customize-hook=rm -rf "$1"/var/cache/debconf/*-old "$1"/var/log/*',
+)
+BASE_KEY = caching.key_of([], SUITE, *BOOTSTRAP)
+BASE = f"kafleet.local/base:{BASE_KEY}"
+# A folder, and so a lock, of its own: it is made while the lock of the images is held.
+BASE_FOLDER = FOLDER / "base" / BASE_KEY
 APT_SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources")
 COMPRESSION = ("--compression-format", "zstd", "--compression-level", "1")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -61,38 +34,35 @@ PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout
 
 
 def builder() -> Builder:
-    return Builder(f"{BASE.reference} {BUILD_BASE.reference}", build)
+    return Builder(BASE, build)
 
 
 def build(reference: str, dockerfile: Path, context: Path, archive: Path) -> None:
-    """Run a Dockerfile on the base images and write the image as an OCI archive."""
+    """Run a Dockerfile on the base image and write the image as an OCI archive."""
     programs.install({"buildah": "buildah", "mmdebstrap": "mmdebstrap"})
-    present = buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
-    for base in ARGUMENTS.values():
-        if base.reference not in present:
-            buildah("pull", "--quiet", f"docker-archive:{base_archive(base)}")
+    if BASE not in buildah("images", "--format", "{{.Name}}:{{.Tag}}").split():
+        buildah("pull", "--quiet", f"docker-archive:{base_archive()}")
     with secrets() as options:
         buildah(
             *("build", "--quiet", "--isolation", "chroot", "--layers", "--pull-never"),
-            *(f"--build-arg={name}={base.reference}" for name, base in ARGUMENTS.items()),
-            *options,
+            *("--build-arg", f"BASE_IMAGE={BASE}", *options),
             *("--file", dockerfile, "--tag", reference, context),
         )
     # Compressed: the node reads all of it each time. OCI: it then skips the layers that it has.
     buildah("push", "--quiet", *COMPRESSION, reference, f"oci-archive:{archive}:{reference}")
 
 
-def base_archive(base: Base) -> Path:
-    """Return the archive of a base image, making it if it is not in the cache."""
+def base_archive() -> Path:
+    """Return the archive of the base image, making it if it is not in the cache."""
 
     def make(folder: Path) -> None:
         sources = [name for name in APT_SOURCES if Path(name).exists()]
-        with step(f"making the {base.name} image with mmdebstrap", "30 s to 2 min"):
-            run(*base.bootstrap, SUITE, folder / "root.tar", *sources)
-            archives.write(folder / "base.tar", base.reference, folder / "root.tar", {"Cmd": ["/bin/sh"]})
+        with step("making the base image with mmdebstrap", "30 s to 2 min"):
+            run(*BOOTSTRAP, SUITE, folder / "root.tar", *sources)
+            archives.write(folder / "base.tar", BASE, folder / "root.tar", {"Cmd": ["/bin/sh"]})
         (folder / "root.tar").unlink()
 
-    return caching.cached(base.folder, make) / "base.tar"
+    return caching.cached(BASE_FOLDER, make) / "base.tar"
 
 
 def buildah(*words: str | Path) -> str:

@@ -47,10 +47,9 @@ class Node(Protocol):
 
 def python_image(name: str, folder: Path, dockerfile: Path) -> Image:
     """Return the image of one of our own packages, whose Dockerfile has the whole project as context."""
-    names = ("pyproject.toml", "requirements.lock", "hatch_build.py", "src")
-    sources = (folder / name for name in names if (folder / name).exists())
+    sources = (folder / source for source in ("pyproject.toml", "requirements.lock", "src"))
     inputs = (PROJECT / "build-requirements.lock", *sources)
-    return Image(name, dockerfile, inputs, "1 min, half of it when only our own code changed")
+    return Image(name, dockerfile, inputs, "40 s, 10 s when only our own code changed")
 
 
 OPERATOR = python_image("operator", PROJECT / "operator", PROJECT / "Dockerfile")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from integration.servers import PROJECT, Process
-from localcluster import wheels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,7 +87,6 @@ def _kafleet(job: Job) -> Process:
         "KAFLEET_LANE_FILE": str(lane_file),
         "KAFLEET_TERMINATION_LOG": str(job.folder / f"{job.group}.termination"),
         "KAFLEET_POD_NAME": job.group,
-        "PYTHONPATH": str(wheels.unpacked()),  # compiled, as in pods
     }
     return Process(job.group, [sys.executable, "-m", "kafleet"], job.folder, environment)
 

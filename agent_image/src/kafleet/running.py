@@ -19,7 +19,6 @@ import structlog
 import uvloop
 from confluent_kafka import KafkaException
 
-from kafleet import records
 from kafleet.attempts import Attempts
 from kafleet.contacts import Contact
 from kafleet.dispatching import Dispatcher
@@ -162,13 +161,7 @@ class Process:
 
     async def run(self) -> int:
         port = await self._server.start(self._lane.http.port)
-        self._logger.info(
-            "agent starts",
-            pod=self._settings.pod,
-            handler=self._lane.agent.handler,
-            port=port,
-            is_compiled=not records.__file__.endswith(".py"),
-        )
+        self._logger.info("agent starts", pod=self._settings.pod, handler=self._lane.agent.handler, port=port)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._interrupt)

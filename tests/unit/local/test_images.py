@@ -99,7 +99,7 @@ def test_archive_of_an_older_source_is_removed(image: Image, tmp_path: Path) -> 
 
 def test_the_base_can_be_made_while_an_image_is_being_built(image: Image, tmp_path: Path) -> None:
     """Each is made under the lock of its folder."""
-    assert buildah.BASE.folder.parent.parent == images.FOLDER
+    assert buildah.BASE_FOLDER.parent.parent == images.FOLDER
 
     def build(reference: str, _dockerfile: Path, _context: Path, archive: Path) -> None:
         base = caching.cached(
