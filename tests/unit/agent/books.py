@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from unit.agent.steered import Call, Member, Write
 
+    from kafleet.backlogs import Lot
     from kafleet.records import Partition, Record
 
 
@@ -31,8 +33,14 @@ class Books:
     seen: Counter[str] = field(default_factory=Counter)  # times that a record's outputs were written
     refused: set[str] = field(default_factory=set)  # they may become dead letters
     blamed: set[tuple[Partition, bytes | None]] = field(default_factory=set)  # keys that may be overtaken
+    due: dict[str, tuple[Lot, float]] = field(default_factory=dict)  # in which assignment, and from when on
     unclean: int = 0  # times that a partition was not given up in good order
     violation: AssertionError | None = None
+
+    def waits(self, call: Call, moment: float) -> None:
+        """Note that a record must not be tried again in this assignment before a moment."""
+        lot = self.owners[call.record.partition].dispatcher.lots[call.record.partition]
+        self.due[call.record.name] = (lot, moment)
 
     def begins(self, member: Member, call: Call) -> None:
         """Check what must hold whenever a handler is called; an error here the engine would survive."""
@@ -94,6 +102,9 @@ class Books:
         assert call.number <= self.failed[name] + 1 + self.unclean, f"attempt {call.number} at {name}"
         known = member.inherited[record.partition].get(record.offset, 0)
         assert call.number > known, f"attempt {call.number} at {name}, {known} were committed before"
+        lot, moment = self.due.get(name, (None, 0.0))
+        if lot is member.dispatcher.lots[record.partition]:
+            assert asyncio.get_running_loop().time() >= moment, f"{name} is tried again too early"
         done = self.log.settled[record.partition] | self._handed_over(member, record.partition)
         for before in self._before(record):
             assert before.offset in done, f"{name} before {before.name}"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from unit.agent.books import Books
 from unit.agent.fleets import FAULT
-from unit.agent.samples import THOROUGHNESS
+from unit.agent.samples import DELIVERY, THOROUGHNESS
 from unit.agent.steered import Asked, Call, Member, Sink, Source, Write
 
 from kafleet.commitmetadata import progress_from
@@ -38,6 +38,12 @@ WAITS = [0.1, 1.0, 3.0, 12.0]
 ERRORS = [WriteFailed("away"), RecordRefused("too large")]
 _STEPS_OF_A_CHANGE = 8  # turns of the loop until everything that a change leads to has happened
 _MOST_ROUNDS = 400
+
+
+def least_backoff(failures: int) -> float:
+    """Return the shortest wait after so many failed attempts: the half of what doubles each time."""
+    doubled = DELIVERY["backoffInitialSeconds"] * 2.0 ** (failures - 1)
+    return float(min(doubled, DELIVERY["backoffMaxSeconds"]) / 2)
 
 
 class Histories(RuleBasedStateMachine):
@@ -153,16 +159,19 @@ class Histories(RuleBasedStateMachine):
         match how:
             case "fail":
                 self.books.failed[call.record.name] += 1
+                self.books.waits(call, self.loop.time() + least_backoff(call.number))
                 call.ending.set_result(Failed(FAULT))
             case "refuse":
                 self.books.refused.add(call.record.name)
                 call.ending.set_result(Refused("Rejected", FAULT, was_called=True))
             case "postpone":
+                self.books.waits(call, self.loop.time() + 2.0)
                 call.ending.set_result(Postponed(2.0))
             case "throttle":
                 call.ending.set_result(Saturated(3.0))
             case "mistake":
                 self.books.failed[call.record.name] += 1
+                self.books.waits(call, self.loop.time() + least_backoff(call.number))
                 call.ending.set_exception(ValueError("a mistake of ours"))
         self.change()
 
