@@ -42,6 +42,7 @@ class Lot:
     """What is known of one partition in one assignment; a partition that comes back begins a new lot.
 
     `is_leaving`: nothing new is given out. `is_closed`: somebody else owns it, nothing counts any more.
+    `is_undecided`: it was closed with a transaction under way, which may go further than what is known here.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Lot:
         "is_exact",
         "is_leaving",
         "is_paused",
+        "is_undecided",
         "items",
         "map_fullness",
         "offsets",
@@ -92,6 +94,7 @@ class Lot:
         self.is_paused = False
         self.is_leaving = False
         self.is_closed = False
+        self.is_undecided = False
 
     def fetch(self, offset: int) -> bool:
         """Note an offset that was read, rising; False if an earlier owner has settled it."""
@@ -131,6 +134,8 @@ class Lot:
         answers tell whether it is ours still; the client hears of an expulsion only when it has let go. None
         as well where nothing may be forgotten and the map has no room for all.
         """
+        if self.is_undecided:
+            return None
         self._changes += self.suspects.clear(now, is_idle=not self.items)
         changes = self._changes + len(settling)
         offsets = self.offsets.after(settling) if settling else self.offsets

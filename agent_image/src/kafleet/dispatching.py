@@ -344,7 +344,8 @@ class Dispatcher:
                 is_quiet = True  # and stays so until this coroutine waits again
         for lot in (each for each in lots if not each.is_closed):  # some were lost, and are back perhaps
             self._close(lot)
-        return plan(lots, (), self._loop.time())[1] if is_quiet else []
+            lot.is_undecided = not is_quiet
+        return plan(lots, (), self._loop.time())[1]
 
     def _begin_again(self, lot: Lot, offset: int) -> Lot:
         """Start over a partition whose offsets went back: its topic was made again, or its log was cut."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from unit.agent.fleets import Fleet, Member, Plan, names, single, until_done
-from unit.agent.memory import CheckedSink
+from unit.agent.memory import CheckedLog, CheckedSink
 from unit.agent.samples import lane
+from unit.agent.steered import Member as Steered
+from unit.agent.steered import Sink, Source
 from virtual import run, until
 
 if TYPE_CHECKING:
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from kafleet.ports import Position
 
 from kafleet.ports import Assignment
-from kafleet.records import Partition
+from kafleet.records import Outgoing, Partition, Record
 from kafleet.testing.memory import MemorySource
+from kafleet.verdicts import Finished
 
 P0, P1, P2 = (Partition("tasks", number) for number in range(3))
 
@@ -295,3 +298,32 @@ def test_stopping_finishes_what_is_in_flight_and_starts_nothing() -> None:
 
     assert names(fleet) == ["tasks/0/0"]
     assert fleet.log.committed[P0] == 1
+
+
+def test_who_closes_a_partition_beside_a_transaction_commits_nothing_of_it_however_that_ends() -> None:
+    """The transaction went further: a commit of what was known before would undo its positions."""
+    log = CheckedLog()
+    log.records[P0] = [Record(P0, 0, b"a", b"{}")]
+
+    async def story() -> None:
+        member = Steered(lambda _, __: None, Source(log), is_ordered=True, sink=Sink(is_transactional=True))
+        member.start()
+        member.source.assign(member.dispatcher, [P0])
+        member.source.feed(member.dispatcher)
+        await until(0.1)
+        [call] = member.calls
+        call.ending.set_result(Finished((Outgoing("results", b"a", b"tasks/0/0", ()),)))
+        await until(0.2)
+        await member.begin_transaction()
+        revoking = asyncio.create_task(member.dispatcher.revoke([P0]))
+        await asyncio.sleep(0)
+        assert await member.dispatcher.drain(0.0) == []
+        log.settled[P0].add(0)
+        log.commit(member.transaction.positions if member.transaction else ())
+        member.end_transaction(is_committed=True)
+        assert await revoking == []
+        member.committing.cancel()
+
+    run(story())
+
+    assert log.committed[P0] == 1
