@@ -171,7 +171,7 @@ class Histories(RuleBasedStateMachine):
                 call.ending.set_result(Saturated(3.0))
             case "mistake":
                 self.books.failed[call.record.name] += 1
-                self.books.waits(call, self.loop.time() + least_backoff(call.number))
+                self.books.waits(call, self.loop.time() + least_backoff(1))  # is no attempt that counts
                 call.ending.set_exception(ValueError("a mistake of ours"))
         self.change()
 
