@@ -68,10 +68,20 @@ class Repeats:
                     f"{again.identity} of {output.process or 'nobody'} again by {again.process}, "
                     f"{again.started - output.appended:.1f} s after its outcome"
                 )
-            elif self._deaths.get(output.process, float("inf")) <= again.started:
+            elif self._is_of_the_death(output, again):
                 charged.add((output.process, again.identity))
         for process, _ in charged:
             judgement.deaths[process].repeated += 1
+
+    def _is_of_the_death(self, output: Output, again: Attempt) -> bool:
+        """Tell whether it is the death of who had an outcome that made it forgotten.
+
+        It is not where that process had been expelled before: its partitions were others' when it died.
+        """
+        died = self._deaths.get(output.process, float("inf"))
+        spans = self._expelled.spans(output.process)
+        was_expelled = any(began < died and ended >= output.appended for began, ended in spans)
+        return died <= again.started and not was_expelled
 
     def _known(self, again: Attempt) -> Output | None:
         """Return the outcome that whoever begins an attempt should know; None if there was none.

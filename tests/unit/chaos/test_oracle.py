@@ -241,6 +241,21 @@ def test_what_a_death_repeated_is_counted_against_what_it_may_repeat() -> None:
     assert known.needless.count == 1
 
 
+def test_what_an_expulsion_repeated_is_not_counted_against_a_death_that_came_later() -> None:
+    """Those who have its partitions by then may come to the repeat only after the death."""
+    frozen = Absence("p", 14.6, 20.0, is_death=False, is_expelled=True)
+    evidence = replace(
+        GOOD,
+        attempts=[*GOOD.attempts, attempt(LAST, 7.0, "q")],
+        absences=[frozen, death("p", 20.5)],
+        commits={0: [17.0, 18.0, 19.0, 22.0]},
+    )
+
+    assert judge(evidence).problems() == {}
+    assert judge(evidence).deaths["p"].repeated == 0
+    assert judge(replace(evidence, absences=[death("p", 14.6)])).deaths["p"].repeated == 1
+
+
 def test_a_death_explains_no_repeat_of_what_was_done_again_after_it() -> None:
     again, once_more = attempt(LAST, 9.0, "q"), attempt(LAST, 15.0, "r")
     evidence = replace(
