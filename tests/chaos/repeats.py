@@ -74,14 +74,13 @@ class Repeats:
             judgement.deaths[process].repeated += 1
 
     def _is_of_the_death(self, output: Output, again: Attempt) -> bool:
-        """Tell whether it is the death of who had an outcome that made it forgotten.
+        """Tell whether it is the death of who had an outcome, and nothing before it, that made it forgotten.
 
-        It is not where that process had been expelled before: its partitions were others' when it died.
+        Who was expelled, or cut off from the broker, had not committed it in time, or not its partitions any
+        more, when it died.
         """
         died = self._deaths.get(output.process, float("inf"))
-        spans = self._expelled.spans(output.process)
-        was_expelled = any(began < died and ended >= output.appended for began, ended in spans)
-        return died <= again.started and not was_expelled
+        return died <= again.started and died <= min(self._disturbances(output, again))
 
     def _known(self, again: Attempt) -> Output | None:
         """Return the outcome that whoever begins an attempt should know; None if there was none.

@@ -241,13 +241,14 @@ def test_what_a_death_repeated_is_counted_against_what_it_may_repeat() -> None:
     assert known.needless.count == 1
 
 
-def test_what_an_expulsion_repeated_is_not_counted_against_a_death_that_came_later() -> None:
+@pytest.mark.parametrize("is_expelled", [True, False])
+def test_what_was_forgotten_before_a_death_is_not_counted_against_it(is_expelled: bool) -> None:  # noqa: FBT001
     """Those who have its partitions by then may come to the repeat only after the death."""
-    frozen = Absence("p", 14.6, 20.0, is_death=False, is_expelled=True)
+    away = Absence("p", 14.6, 20.0, is_death=False, is_expelled=is_expelled)
     evidence = replace(
         GOOD,
         attempts=[*GOOD.attempts, attempt(LAST, 7.0, "q")],
-        absences=[frozen, death("p", 20.5)],
+        absences=[away, death("p", 20.5)],
         commits={0: [17.0, 18.0, 19.0, 22.0]},
     )
 
