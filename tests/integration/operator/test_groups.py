@@ -240,9 +240,14 @@ def test_a_broker_that_is_frozen_is_waited_for_only_so_long(log: Log, broker: Br
         asyncio.run(story())
 
 
-@pytest.mark.parametrize("servers", ["127.0.0.1:{}", "no-such-host.invalid:9092", "nonsense::::", ""])
+@pytest.mark.parametrize(
+    "servers", ["127.0.0.1:{}", "224.0.0.1:9092", "no-such-host.invalid:9092", "nonsense::::", ""]
+)
 def test_an_address_without_a_broker_is_an_error_and_leaves_nothing_behind(servers: str) -> None:
-    """No thread and no socket; pytest turns an unclosed one into a failure."""
+    """No thread and no socket; pytest turns an unclosed one into a failure.
+
+    A closed port refuses after a moment, and an address that is no host's cannot even be tried.
+    """
 
     async def story() -> None:
         nodes = Nodes(Connection(servers.format(*free_ports(1))), {})

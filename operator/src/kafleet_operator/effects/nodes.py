@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import threading
 import weakref
-from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from kafleet_operator.effects.protocol import KafkaConnectionManager, NetworkSelector, errors
+from kafleet_operator.effects.protocol import (
+    KafkaConnectionManager,
+    KafkaNetSocket,
+    NetworkSelector,
+    errors,
+)
 from kafleet_operator.errors import KafkaUnreachable, KafleetError, NotAuthorized, NotFound, Rejected
 from kafleet_operator.metrics import KAFKA_REQUESTS
 
@@ -86,6 +89,7 @@ class Nodes:
             "reconnect_backoff_max_ms": int(REST_SECONDS * 1000),
             "receive_message_max_bytes": 1 << 28,
             "slow_task_threshold_secs": 0,
+            "proxy_url": f"{_Sockets.SCHEMES[0]}:",
         }
         self._connecting = asyncio.Lock()
         self._connections: _Connections | None = None
@@ -164,8 +168,26 @@ class Nodes:
             asyncio.get_running_loop().run_in_executor(None, connections.close)
 
 
+class _Sockets(KafkaNetSocket):  # type: ignore[misc]  # untyped
+    """Makes connections without a proxy, and closes a socket that cannot be connected.
+
+    kafka-python leaves those to the garbage collector. It finds this class by the scheme of `proxy_url`.
+    """
+
+    SCHEMES = ("closing",)
+
+    async def sock_connect(
+        self, net: NetworkSelector, sock: Socket, sockaddr: object, timeout_at: float | None = None
+    ) -> Any:  # noqa: ANN401 - untyped
+        try:
+            return await super().sock_connect(net, sock, sockaddr, timeout_at)
+        except BaseException:  # GeneratorExit among them: whoever waits is given up
+            sock.close()
+            raise
+
+
 class _Network(NetworkSelector):  # type: ignore[misc]  # untyped
-    """kafka-python's event loop, which leaves sockets that are not connected yet to the garbage collector."""
+    """kafka-python's event loop, which leaves sockets in a handshake to the garbage collector."""
 
     def is_own_thread(self) -> bool:
         """Tell whether this runs in the loop's own thread, which must not wait for itself."""
@@ -176,17 +198,6 @@ class _Network(NetworkSelector):  # type: ignore[misc]  # untyped
             await super().wait_read(socket, timeout_at)
         except GeneratorExit:  # whoever waits is given up
             socket.close()
-            raise
-
-    async def wait_write(self, socket: Socket, timeout_at: float | None = None) -> None:
-        is_connecting = timeout_at is not None
-        try:
-            await super().wait_write(socket, timeout_at)
-            if is_connecting:
-                _check(socket)
-        except BaseException:
-            if is_connecting:
-                socket.close()
             raise
 
 
@@ -241,11 +252,6 @@ class _Connections:
         future.add_callback(lambda value: pass_on(answer.set_result, value))
         future.add_errback(lambda error: pass_on(answer.set_exception, error))
         return await answer
-
-
-def _check(socket: Socket) -> None:
-    if error := socket.getsockopt(SOL_SOCKET, SO_ERROR):
-        raise OSError(error, os.strerror(error))
 
 
 def _operation(request: object) -> str:

@@ -12,6 +12,7 @@ with warnings.catch_warnings():
     # It reads its layouts by functions that Python 3.11 and 3.12 deprecate and 3.13 does not.
     warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
     from kafka import errors
+    from kafka.net.inet import KafkaNetSocket
     from kafka.net.manager import KafkaConnectionManager
     from kafka.net.sasl.oauth import AbstractTokenProvider
     from kafka.net.selector import NetworkSelector
@@ -41,6 +42,7 @@ __all__ = [
     "FindCoordinatorRequest",
     "InitProducerIdRequest",
     "KafkaConnectionManager",
+    "KafkaNetSocket",
     "LeaveGroupRequest",
     "ListGroupsRequest",
     "ListOffsetsRequest",
