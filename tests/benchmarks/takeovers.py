@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from integration.agent.lanes import KafkaLane
+from integration.asking import remove
 from integration.conftest import folder
 from integration.servers import Broker, eventually
-from kafka.admin import KafkaAdminClient, MemberToRemove
 
 if TYPE_CHECKING:
     from integration.agent.lanes import Worker
@@ -105,18 +105,17 @@ def one_round(
     # Deaths in a row would have their records worked on with care, which is slow: not what is measured here.
     eventually(lambda: all(each.unclean == 1 for each in lane.progress().values()), seconds=90)
     held, kept, member = partitions_of(victim), partitions_of(other), victim.member
+    assert member
     time.sleep(0.5)
     victim.kill()
     died_at, died = time.monotonic(), datetime.now(UTC)
     victim.log.unlink()  # it names the port of its HTTP server
 
-    def remove() -> None:
+    def remove_victim() -> None:
         time.sleep(removed_after)
-        admin = KafkaAdminClient(bootstrap_servers=lane.bootstrap_servers)
-        admin.remove_group_members(lane.name, [MemberToRemove(member_id=member)])
-        admin.close()
+        remove(lane.bootstrap_servers, lane.name, member)
 
-    remover = threading.Thread(target=remove)
+    remover = threading.Thread(target=remove_victim)
     remover.start()
     if restarted_after is not None:
         time.sleep(restarted_after)

@@ -7,20 +7,17 @@ import os
 import signal
 import sys
 import time
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from chaos.facts import EVERYBODY, Absence
 from chaos.schedules import MAX_ATTEMPTS, SESSION_SECONDS, TASK_TIMEOUT_SECONDS, What
 from integration.agent.lanes import Worker
+from integration.asking import remove
 from integration.proxies import END_TXN
 from integration.servers import PROJECT
 
-with warnings.catch_warnings():  # kafka-python reads its own files by what Python 3.11 calls deprecated
-    warnings.filterwarnings("ignore", "(read|open)_text is deprecated", DeprecationWarning)
-    from kafka.admin import KafkaAdminClient, MemberToRemove
-    from kafka.errors import KafkaError
+from kafleet_operator.errors import KafleetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -248,13 +245,12 @@ class Crew:
             member = hand.worker.member
         except (FileNotFoundError, json.JSONDecodeError):
             return  # it died before it joined, or while it wrote
-        if member is None:
-            return
+        if member is not None:
+            self._remove(member)
+
+    def _remove(self, member: str) -> None:
         try:
-            admin = KafkaAdminClient(bootstrap_servers=self.lane.bootstrap_servers)
-            try:
-                admin.remove_group_members(self.lane.name, [MemberToRemove(member_id=member)])
-            finally:
-                admin.close()
-        except KafkaError as error:
-            self.say(f"  cannot remove {member}: {error!r}")
+            remove(self.lane.bootstrap_servers, self.lane.name, member)
+        except KafleetError as error:
+            self.say(f"  cannot remove {member}, trying again: {error}")
+            self.later(1.0, lambda: self._remove(member))

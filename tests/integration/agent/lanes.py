@@ -30,7 +30,7 @@ from confluent_kafka.admin import (
     OffsetSpec,
     ResourceType,
 )
-from integration.agent.members import remove
+from integration.asking import remove
 from integration.servers import DEADLINE_SECONDS, PATIENCE_SECONDS, Process, eventually
 
 from kafleet.commitmetadata import Progress, progress_from

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import gc
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from integration.agent.lanes import ECHO, Worker
+from integration.asking import asked
 from integration.operator.operators import agent_group
 from integration.servers import eventually
 
 from kafleet_operator.effects.groups import Groups
-from kafleet_operator.effects.nodes import Nodes
-from kafleet_operator.planning.connections import Connection
 from kafleet_operator.planning.observations import GroupState
 
 if TYPE_CHECKING:
@@ -105,18 +102,6 @@ class Agents:
         (lane,) = self._namespace.expect("AgentGroup", NAME)["status"]["lanes"]
         found: Json = lane.get("recoveries", {})
         return found
-
-
-def asked(servers: str, question: Callable[[Nodes], Coroutine[Any, Any, Found]]) -> Found:
-    """Ask brokers by connections of its own."""
-
-    async def ask() -> Found:
-        return await question(Nodes(Connection(servers), {}))
-
-    try:
-        return asyncio.run(ask())
-    finally:
-        gc.collect()  # closes them, here and now: later it might be in the thread that they live in
 
 
 def running() -> Json:

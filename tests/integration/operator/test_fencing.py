@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import IsolationLevel, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
-from integration.operator.crews import NAME, PARTITIONS, Agents, asked, crew, ended, running
+from integration.asking import asked
+from integration.operator.crews import NAME, PARTITIONS, Agents, crew, ended, running
 from integration.servers import eventually
 
 from kafleet_operator.effects.transactions import Transactions
