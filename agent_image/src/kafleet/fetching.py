@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-_BATCH_RECORDS = 1_000  # with each the thread waits some times for the interpreter's lock
 _LEARN_SECONDS = 1.0
 _END_REACHED = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes have no other name
 SETTINGS: Mapping[str, object] = {
@@ -52,14 +52,22 @@ class Batch(NamedTuple):
     ends: Mapping[Partition, int]
 
 
+_NOTHING = Batch((), {})
+
+
 class Fetcher:
-    """Reads partitions. Used by one thread; `report` is told of what goes wrong."""
+    """Reads partitions; `report` is told of what goes wrong.
+
+    For one thread, but for `read`. What one assignment has left is never read in the next: whoever reads
+    takes the records at once, and a partition begins only when its end was taken note of.
+    """
 
     def __init__(self, settings: Mapping[str, object], report: Callable[[KafkaError], None]) -> None:
         self._report = report
         self._consumer = Consumer(
             {**settings, **SETTINGS, "error_cb": report}, logger=logging.getLogger("librdkafka")
         )
+        self._in_use = Lock()  # by whoever reads, and at last by who closes it
         self._paused: set[Partition] = set()
         self.partitions: set[Partition] = set()
 
@@ -94,15 +102,22 @@ class Fetcher:
             self._consumer.resume([TopicPartition(*partition)])
             self._paused.remove(partition)
 
-    def read(self, seconds: float) -> Batch:
-        """Return what is there, waiting so long for a first record."""
-        messages = self._consumer.consume(_BATCH_RECORDS, 0)
-        if not messages:
-            # A batch that is waited for is waited for until it is full: only its first record may be.
-            first = self._consumer.poll(seconds)
-            if first is None:
-                return Batch((), {})
-            messages = [first, *self._consumer.consume(_BATCH_RECORDS - 1, 0)]
+    def wait(self, seconds: float) -> Batch:
+        """Return the first record there is, waiting so long for it."""
+        first = self._consumer.poll(seconds)
+        return _NOTHING if first is None else self._batch([first])
+
+    def read(self, most: int) -> Batch:
+        """Return what is there, without waiting; nothing once it is closed."""
+        if not self._in_use.acquire(blocking=False):
+            return _NOTHING
+        try:
+            messages = self._consumer.consume(most, 0)
+        finally:
+            self._in_use.release()
+        return self._batch(messages) if messages else _NOTHING
+
+    def _batch(self, messages: Sequence[Message]) -> Batch:
         records, ends = [], {}
         partition = Partition("", -1)
         for message in messages:
@@ -119,6 +134,7 @@ class Fetcher:
 
     def close(self) -> None:
         """Let go of the connections."""
+        self._in_use.acquire()  # for good: closing a client under a call crashes the process
         self._consumer.close()
 
 

@@ -1,14 +1,14 @@
 """The Kafka thread: polls, pauses, commits, and tells the event loop what happened, in the order of the log.
 
 One thread serves both clients, the member of the group and the one that fetches; everybody else talks to them
-by commands. What may take long, a takeover or the draining of what is revoked, waits on the event loop and
-never in the thread: the partitions that stay are read on meanwhile.
+by commands. Only what was fetched is taken on the event loop, by an `Intake`. What may take long, a takeover
+or the draining of what is revoked, waits on the event loop and never in the thread: the partitions that stay
+are read on meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import queue
 import threading
 import time
@@ -19,6 +19,7 @@ from confluent_kafka import TopicPartition
 
 from kafleet.connections import librdkafka_settings
 from kafleet.fetching import Fetcher
+from kafleet.intakes import Intake
 from kafleet.memberships import Membership
 from kafleet.ports import Assignment, Position
 from kafleet.records import Partition
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02  # the longest that a command waits
 _ANSWER_SECONDS = 0.002
-_BATCHES_AHEAD = 2
 _COMMIT_SECONDS = 90.0
 _REVOKE_GRACE_SECONDS = 10.0
 _STOP_SECONDS = 15.0
@@ -86,15 +86,13 @@ class Reader:
         self._loop = asyncio.get_running_loop()
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._owned: dict[Partition, int] = {}  # and since which assignment
+        self._begun: set[Partition] = set()  # of these, those that are not being taken over any more
         self._last_epoch = 0
         self._revocation: Sequence[Partition] = ()
         self._rebalancing = asyncio.Lock()  # one takeover or drain at a time, in their order
         self._committing = asyncio.Lock()  # commits arrive in the order in which they were asked for
         self._chores: set[asyncio.Task[None]] = set()
-        self._handed_over = 0  # batches; written by the thread only
-        self._taken = 0  # batches; written by the event loop only
-        self._seconds_between = 0.0  # them; written by the event loop only
-        self._read_at = -math.inf
+        self._waits = True  # for a first record, here; else the intake reads
         self._in_use = threading.Lock()  # of the member's client, by a call from another thread
         self._is_stopping = False
         self._is_committed = True
@@ -113,6 +111,7 @@ class Reader:
             joined=lambda member_id: self._tell(joined, member_id),
         )
         self._fetcher = Fetcher(settings, self._member.report)
+        self._intake = Intake(self._fetcher, self._take, idle=self._wait_again, fail=fail)
 
     def start(self, events: Events, *, commit_first: Commit | None = None) -> None:
         """Join the group; everything that happens is told to `events`.
@@ -133,8 +132,7 @@ class Reader:
 
     def pace(self, seconds: float) -> None:
         """Leave so many seconds between batches: what was fetched stays where it is, nothing is lost."""
-        self._seconds_between = seconds
-        self._commands.put(_nothing)
+        self._intake.pace(seconds)
 
     async def commit(self, positions: Sequence[Position]) -> Collection[Partition]:
         """Commit positions of partitions that are still owned; returns what was acknowledged."""
@@ -180,13 +178,12 @@ class Reader:
             while not self._is_stopping:
                 self._contact.polled_at = time.monotonic()
                 self._member.poll()
-                if self._is_time_to_read():
+                seconds = _ANSWER_SECONDS if self._member.awaits_answers else _POLL_SECONDS
+                if self._waits:
                     self._serve()
-                    seconds = _ANSWER_SECONDS if self._member.awaits_answers else _POLL_SECONDS
-                    self._hand_over(self._fetcher.read(seconds))
-                    self._read_at = time.monotonic()
+                    self._hand_over(self._fetcher.wait(seconds))
                 else:
-                    self._serve(_POLL_SECONDS)
+                    self._serve(seconds)
                 if self._member.fatal is not None:
                     self._tell(self._fail, self._member.fatal)
                     return
@@ -201,11 +198,6 @@ class Reader:
         finally:
             self._tell(_resolve, self._ended, None)
 
-    def _is_time_to_read(self) -> bool:
-        # Or the event loop is behind: memory must not grow.
-        has_room = self._handed_over - self._taken < _BATCHES_AHEAD
-        return has_room and time.monotonic() >= self._read_at + self._seconds_between
-
     def _serve(self, seconds: float = 0.0) -> None:
         """Carry out the commands that are there, waiting so long for a first one."""
         try:
@@ -216,16 +208,18 @@ class Reader:
         except queue.Empty:
             return
 
-    def _hand_over(self, batch: Batch) -> None:
-        if batch.records or batch.ends:
-            self._handed_over += 1
-            self._tell(self._take, batch)
+    def _hand_over(self, first: Batch) -> None:
+        if first.records or first.ends:
+            self._waits = False
+            self._tell(self._intake.begin, first)
 
     def _take(self, batch: Batch) -> None:
         self._events.take(batch.records)
         self._events.reach(batch.ends)
-        self._taken += 1
-        self._commands.put(_nothing)  # wakes the thread if it waits for room
+
+    def _wait_again(self) -> None:
+        self._waits = True
+        self._commands.put(_nothing)  # wakes the thread
 
     def _tell(self, function: Callable[..., None], *arguments: object) -> None:
         try:
@@ -270,9 +264,9 @@ class Reader:
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Let go in good order."""
         self._logger.info("partitions revoked", partitions=_listed(partitions))
-        for partition in set(partitions) - self._fetcher.partitions:
+        for partition in set(partitions) - self._begun:
             self._owned.pop(partition, None)  # its takeover is not over yet, and ends without anything
-        self._fetcher.end(partitions)
+        self._end(partitions)
         self._revocation = partitions
         self._tell(self._begin, self._give_up, partitions)
 
@@ -281,9 +275,13 @@ class Reader:
         lost = list(self._owned)
         self._logger.warning("partitions lost, everything on them is cancelled", partitions=_listed(lost))
         self._owned.clear()
-        self._fetcher.end(lost)
+        self._end(lost)
         self._revocation = ()
         self._tell(self._events.lose, lost)
+
+    def _end(self, partitions: Collection[Partition]) -> None:
+        self._begun.difference_update(partitions)
+        self._fetcher.end(partitions)
 
     def _begin(self, chore: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
         task = self._loop.create_task(chore(*arguments))
@@ -339,8 +337,15 @@ class Reader:
             for each in ours
         }
         self._logger.info("partitions assigned", partitions=_listed(assignments))
-        self._tell(self._events.assign, assignments)  # before the first record
-        self._fetcher.begin(ours)
+        self._begun.update(assignments)
+        self._tell(self._assign, assignments, ours)
+
+    def _assign(self, assignments: Mapping[Partition, Assignment], starts: Sequence[TopicPartition]) -> None:
+        self._events.assign(assignments)
+        self._commands.put(lambda: self._fetch(starts))  # no sooner: their first record may come at once
+
+    def _fetch(self, starts: Sequence[TopicPartition]) -> None:
+        self._fetcher.begin([each for each in starts if Partition(each.topic, each.partition) in self._begun])
 
     async def _give_up(self, partitions: Sequence[Partition]) -> None:
         async with self._rebalancing:

@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 
 MAP_SHARE = 0.75
 """Share of the offset map's room beyond which a partition takes no new records."""
+_AT_HAND = 0.02
+"""Of that room. With less at hand all is read; with more, only for partitions that have nothing.
+
+What is read waits where it was fetched, at less cost, until it is needed.
+"""
 _ENOUGH = 0.25
-"""Of that room. With less at hand all is read; with more, only for partitions that have nothing."""
+"""Of that room. When no more than this is used, no partition is paused for it."""
 _LENT = 0.5
 """Of that room, to whoever comes first. The rest is divided: once that is used, each has a share."""
 _LOOK_SECONDS = 0.1
@@ -68,7 +73,7 @@ class Shares:
             self._ask()
 
     def _ask(self) -> None:
-        if self._used < _ENOUGH or not self._backlog.has_ready:
+        if self._used < _AT_HAND or not self._backlog.has_ready:
             pace = 0.0
         else:
             pace = _LOOK_SECONDS if self._is_any_empty else math.inf
