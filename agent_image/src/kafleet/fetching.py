@@ -67,18 +67,18 @@ class Fetcher:
         self._consumer = Consumer(
             {**settings, **SETTINGS, "error_cb": report}, logger=logging.getLogger("librdkafka")
         )
-        self._in_use = Lock()  # by whoever reads, and at last by who closes it
+        self._in_use = Lock()  # by one thread at a time
         self._paused: set[Partition] = set()
         self.partitions: set[Partition] = set()
 
     def begin(self, starts: Sequence[TopicPartition]) -> None:
         """Read partitions, each from its offset."""
-        # Where topics lead is asked now, else a first partition is begun up to a second late; and in this
-        # thread: a client serves one call at a time, and another thread's may wait for seconds beside polls.
-        with suppress(KafkaException):  # why, tells the member, which is as far
-            for topic in {each.topic for each in starts}:
-                self._consumer.list_topics(topic, timeout=_LEARN_SECONDS)
-        self._consumer.incremental_assign(list(starts))
+        with self._in_use:
+            # Where topics lead is asked now, else a first partition is begun up to a second late.
+            with suppress(KafkaException):  # why, tells the member, which is as far
+                for topic in {each.topic for each in starts}:
+                    self._consumer.list_topics(topic, timeout=_LEARN_SECONDS)
+            self._consumer.incremental_assign(list(starts))
         self.partitions.update(Partition(each.topic, each.partition) for each in starts)
 
     def end(self, partitions: Iterable[Partition]) -> None:
@@ -87,19 +87,22 @@ class Fetcher:
         for partition in known & self._paused:
             self.resume(partition)  # the client would not read it when it comes back, however it comes
         if known:
-            self._consumer.incremental_unassign([TopicPartition(*each) for each in known])
+            with self._in_use:
+                self._consumer.incremental_unassign([TopicPartition(*each) for each in known])
         self.partitions -= known
 
     def pause(self, partition: Partition) -> None:
         """Fetch nothing more of a partition for a while."""
         if partition in self.partitions - self._paused:
-            self._consumer.pause([TopicPartition(*partition)])
+            with self._in_use:
+                self._consumer.pause([TopicPartition(*partition)])
             self._paused.add(partition)
 
     def resume(self, partition: Partition) -> None:
         """Fetch a paused partition again."""
         if partition in self._paused:
-            self._consumer.resume([TopicPartition(*partition)])
+            with self._in_use:
+                self._consumer.resume([TopicPartition(*partition)])
             self._paused.remove(partition)
 
     def wait(self, seconds: float) -> Batch:
@@ -108,7 +111,10 @@ class Fetcher:
         return _NOTHING if first is None else self._batch([first])
 
     def read(self, most: int) -> Batch:
-        """Return what is there, without waiting; nothing once it is closed."""
+        """Return what is there, without waiting; nothing if it is in use just now, or closed.
+
+        A client lets one call in at a time, so that this one would wait as long as the other one takes.
+        """
         if not self._in_use.acquire(blocking=False):
             return _NOTHING
         try:
@@ -134,7 +140,7 @@ class Fetcher:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._in_use.acquire()  # for good: closing a client under a call crashes the process
+        self._in_use.acquire()  # for good: to close a client under a call crashes the process
         self._consumer.close()
 
 

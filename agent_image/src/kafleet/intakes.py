@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kafleet.fetching import Batch
 
-_BATCH_RECORDS = 100
+_BATCH_RECORDS = 50
 _LOOK_RECORDS = 1_000
 """While there is enough at hand: to get past what there is of the partitions that have enough."""
 
