@@ -48,7 +48,7 @@ class Rebalances(Protocol):
 
 
 class Membership:
-    """One member of the lane's group. For one thread, but for `consumer`'s own calls that wait.
+    """One member of the lane's group. For one thread.
 
     `joined` is called once with the member id. `fatal` says why it can never go on.
     """

@@ -15,7 +15,7 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Protocol
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from kafleet.connections import librdkafka_settings
 from kafleet.fetching import Fetcher
@@ -23,7 +23,7 @@ from kafleet.intakes import Intake
 from kafleet.memberships import Membership
 from kafleet.ports import Assignment, Position
 from kafleet.records import Partition
-from kafleet.takeovers import checked, starts_of, taken_over
+from kafleet.takeovers import checked, starts_of, take_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
@@ -93,7 +93,6 @@ class Reader:
         self._committing = asyncio.Lock()  # commits arrive in the order in which they were asked for
         self._chores: set[asyncio.Task[None]] = set()
         self._waits = True  # for a first record, here; else the intake reads
-        self._in_use = threading.Lock()  # of the member's client, by a call from another thread
         self._is_stopping = False
         self._is_committed = True
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -112,6 +111,8 @@ class Reader:
         )
         self._fetcher = Fetcher(settings, self._member.report)
         self._intake = Intake(self._fetcher, self._take, idle=self._wait_again, fail=fail)
+        # A call that waits keeps every other one out of its client, polling as well.
+        self._bystander = Consumer({**settings, "isolation.level": "read_committed", "log_level": 0})
 
     def start(self, events: Events, *, commit_first: Commit | None = None) -> None:
         """Join the group; everything that happens is told to `events`.
@@ -163,8 +164,7 @@ class Reader:
     def committed(self, partitions: Sequence[Partition], *, seconds: float) -> list[TopicPartition]:
         """Read what the group has committed; transactions that are not decided are waited for."""
         wanted = [TopicPartition(*partition) for partition in partitions]
-        with self._in_use:
-            return checked(self._member.consumer.committed(wanted, timeout=seconds))
+        return checked(self._bystander.committed(wanted, timeout=seconds))
 
     def expelled(self) -> None:
         """Take note that the group does not know this member any more."""
@@ -187,12 +187,9 @@ class Reader:
                 if self._member.fatal is not None:
                     self._tell(self._fail, self._member.fatal)
                     return
-            # Closing a client under a call crashes the process; `stop` does not wait for longer.
-            if self._in_use.acquire(timeout=_STOP_SECONDS):
-                self._member.leave()
-                self._fetcher.close()
-            else:
-                self._is_committed = False
+            # The bystander may be under a call, and closing it would crash the process: it ends with it.
+            self._member.leave()
+            self._fetcher.close()
         except Exception as error:  # noqa: BLE001 - whatever it was, a silent thread would be worse
             self._tell(self._fail, f"the Kafka thread ended: {error}")
         finally:
@@ -294,36 +291,43 @@ class Reader:
             self._fail(f"internal error in a rebalance: {chore.exception()!r}")
 
     async def _take_over(self, partitions: list[TopicPartition], epoch: int) -> None:
-        async with self._rebalancing:
-            starts = await taken_over(
-                lambda: asyncio.to_thread(self._starts, partitions, epoch),
-                lambda starts: self._is_begun(starts, epoch),
-                wait=lambda error: self._wait_for_brokers(error, epoch),
-            )
-        if starts:
-            self._commands.put(lambda: self._start_reading(starts, epoch))
+        await take_over(
+            partitions,
+            lambda left: self._read_starts(left, epoch),
+            lambda starts: self._is_begun(starts, epoch),
+            wait=lambda left, error: self._wait_to_go_on(left, error, epoch),
+        )
+
+    async def _read_starts(self, partitions: list[TopicPartition], epoch: int) -> list[TopicPartition]:
+        async with self._committing:
+            pass  # what is under way is to be seen
+        return await asyncio.to_thread(self._starts, partitions, epoch)
 
     def _starts(self, partitions: list[TopicPartition], epoch: int) -> list[TopicPartition]:
-        with self._in_use:
-            if self._is_stopping:
-                return []
-            ours = self._ours(partitions, epoch)
-            return starts_of(self._member.consumer, ours, start_from=self._lane.delivery.start_from)
+        ours = [] if self._is_stopping else self._ours(partitions, epoch)
+        return starts_of(self._bystander, ours, start_from=self._lane.delivery.start_from)
 
     async def _is_begun(self, starts: list[TopicPartition], epoch: int) -> bool:
-        """Commit where partitions begin; tells whether all of it was acknowledged."""
-        positions = [
-            Position(Partition(each.topic, each.partition), epoch, each.offset, each.metadata)
-            for each in starts
-        ]
-        return not positions or len(await self._commit_first(positions)) == len(positions)
+        """Commit where partitions begin, and begin them; tells whether all of it was acknowledged."""
+        async with self._rebalancing:
+            ours = self._ours(starts, epoch)
+            positions = [
+                Position(Partition(each.topic, each.partition), epoch, each.offset, each.metadata)
+                for each in ours
+            ]
+            if not positions:
+                return True
+            if len(await self._commit_first(positions)) < len(positions):
+                return False
+            self._commands.put(lambda: self._start_reading(ours, epoch))
+            return True
 
-    async def _wait_for_brokers(self, error: KafkaError | None, epoch: int) -> bool:
+    async def _wait_to_go_on(self, left: list[TopicPartition], error: KafkaError | None, epoch: int) -> bool:
         """Wait for a moment before a takeover goes on; False if nothing is left to be taken over."""
         if error is not None:
             self._member.report(error)
         await asyncio.sleep(_POLL_SECONDS)
-        return not self._is_stopping and self._member.fatal is None and epoch in self._owned.values()
+        return not self._is_stopping and self._member.fatal is None and bool(self._ours(left, epoch))
 
     def _ours(self, partitions: Iterable[TopicPartition], epoch: int) -> list[TopicPartition]:
         return [

@@ -7,6 +7,7 @@ tried again, never taken for an absent offset.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _CALL_SECONDS = 5.0
+_DECISION_SECONDS = 2.0
+_TIMED_OUT = KafkaError._TIMED_OUT  # noqa: SLF001 - librdkafka's own codes have no other name
 
 
 class Committed(Protocol):
@@ -30,26 +33,29 @@ class Committed(Protocol):
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]: ...
 
 
-async def taken_over(
-    read: Callable[[], Awaitable[list[TopicPartition]]],
-    commit: Callable[[list[TopicPartition]], Awaitable[bool]],
+async def take_over(
+    partitions: list[TopicPartition],
+    read: Callable[[list[TopicPartition]], Awaitable[list[TopicPartition]]],
+    begin: Callable[[list[TopicPartition]], Awaitable[bool]],
     *,
-    wait: Callable[[KafkaError | None], Awaitable[bool]],
-) -> list[TopicPartition]:
-    """Return the partitions that `read` returns, once `commit` says that all of them are committed so.
+    wait: Callable[[list[TopicPartition], KafkaError | None], Awaitable[bool]],
+) -> None:
+    """Begin partitions as soon as `read` returns where, and `begin` says that it is committed so.
 
-    `wait` is called between attempts; nothing is taken over once it returns False.
+    `wait` is called between attempts, with what is left; nothing more is taken over once it returns False.
     """
-    while True:
+    left = partitions
+    while left:
         error: KafkaError | None = None
         try:
-            starts = await read()
-            if await commit(starts):
-                return starts
+            starts = await read(left)
+            if await begin(starts):
+                begun = {(each.topic, each.partition) for each in starts}
+                left = [each for each in left if (each.topic, each.partition) not in begun]
         except KafkaException as failed:
             error = failed.args[0]
-        if not await wait(error):
-            return []
+        if left and not await wait(left, error):
+            return
 
 
 def starts_of(
@@ -57,13 +63,14 @@ def starts_of(
 ) -> list[TopicPartition]:
     """Return the partitions with offset and metadata as they are committed now, and one more owner.
 
-    Where the group never committed, that is the first offset or, with `start_from` "latest", the next one: a
-    crash before the first commit must not skip what arrives meanwhile.
+    Those whose offsets a transaction holds are left out. Where the group never committed, that is the first
+    offset or, with `start_from` "latest", the next one: a crash before the first commit must not skip what
+    arrives meanwhile.
     """
     if not partitions:
         return []
     starts = []
-    found = checked(consumer.committed(partitions, timeout=_CALL_SECONDS))
+    found = _decided(consumer, partitions)
     for topic in {each.topic for each in found if each.offset < 0}:
         # Else a partition that was added stays unknown to a client that knew its topic before.
         consumer.list_topics(topic, timeout=_CALL_SECONDS)
@@ -74,6 +81,20 @@ def starts_of(
             offset = ends[start_from == "latest"]
         starts.append(TopicPartition(each.topic, each.partition, offset, marked(offset, each.metadata)))
     return starts
+
+
+def _decided(consumer: Committed, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    """Return what is committed; one undecided offset holds up the client's answer for all, not for others."""
+    try:
+        return checked(consumer.committed(partitions, timeout=_DECISION_SECONDS))
+    except KafkaException as error:
+        if len(partitions) == 1 or error.args[0].code() != _TIMED_OUT:
+            raise
+    found = []
+    for each in partitions:
+        with suppress(KafkaException):
+            found += checked(consumer.committed([each], timeout=_DECISION_SECONDS))
+    return found
 
 
 def marked(committed: int, metadata: str | None) -> str:

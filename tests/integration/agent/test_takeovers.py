@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from integration.agent.lanes import check_order, expected
 from integration.servers import eventually
 
@@ -95,6 +96,29 @@ def test_a_record_that_kills_its_process_is_isolated_and_buried_without_a_human(
     assert starts == 5  # two deaths at full, two alone, one to bury it
     check_order(lane.answers(), expected(200))
     assert max(each.unclean for each in lane.progress().values()) <= 4  # less what it settled in time
+
+
+def test_a_partition_that_is_undecided_does_not_hold_up_the_others(lane: KafkaLane) -> None:
+    """A transaction holds its position; that of a process which died in the midst of one, say."""
+    bootstrap = {"bootstrap.servers": lane.bootstrap_servers, "log_level": 0}
+    holding = Producer({**bootstrap, "transactional.id": f"{lane.name}-holding"})
+    holding.init_transactions(30)
+    holding.begin_transaction()
+    stranger = Consumer({**bootstrap, "group.id": lane.name})
+    held = TopicPartition(lane.tasks, 0, 0)
+    holding.send_offsets_to_transaction([held], stranger.consumer_group_metadata(), 30)
+    lane.feed(60, keys=60)
+    lane.flush()
+    waiting = lane.ends(lane.tasks)[0]
+    assert waiting
+    worker = lane.worker("a", guarantee="ExactlyOnce")
+    lane.await_results(60 - waiting)
+    assert sorted(lane.owned_by(worker)) == [1, 2, 3, 4, 5]
+
+    holding.abort_transaction(30)
+    lane.await_done()
+    assert lane.answers() == expected(60, keys=60)
+    assert not worker.events("the group's coordinator is silent, cancelling all work")
 
 
 def settled(lane: KafkaLane) -> int:

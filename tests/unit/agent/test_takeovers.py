@@ -17,7 +17,7 @@ from virtual import run, until
 from kafleet.commitmetadata import Progress, metadata_of, progress_from
 from kafleet.ports import Position
 from kafleet.records import Partition
-from kafleet.takeovers import marked, starts_of, taken_over
+from kafleet.takeovers import marked, starts_of, take_over
 
 P0 = Partition("tasks", 0)
 HEAD = "tasks/0/0"
@@ -314,20 +314,22 @@ def start(
 ) -> list[tuple[int, Progress]]:
     """Return where a partition begins and what is known of it; waits at most so many times."""
     waits, refused = iter(range(most)), iter(range(refusals))
-    commits = []
+    found: list[TopicPartition] = []
 
-    async def read() -> list[TopicPartition]:
-        return starts_of(consumer, [TopicPartition("tasks", 0)], start_from=start_from)
+    async def read(left: list[TopicPartition]) -> list[TopicPartition]:
+        return starts_of(consumer, left, start_from=start_from)
 
-    async def commit(starts: list[TopicPartition]) -> bool:
-        commits.append(starts)
-        return next(refused, None) is None
+    async def begin(starts: list[TopicPartition]) -> bool:
+        if next(refused, None) is not None:
+            return False
+        found.extend(starts)
+        return True
 
-    async def wait(_: KafkaError | None) -> bool:
+    async def wait(left: list[TopicPartition], _: KafkaError | None) -> bool:
+        assert left
         return next(waits, None) is not None
 
-    found = run(taken_over(read, commit, wait=wait))
-    assert not found or found == commits[-1]
+    run(take_over([TopicPartition("tasks", 0)], read, begin, wait=wait))
     return [(each.offset, progress_from(each.offset, each.metadata)) for each in found]
 
 
@@ -370,3 +372,34 @@ def test_what_was_known_stays_known_and_one_more_owner_may_die() -> None:
     consumer = Consumer(partition(7, metadata_of(7, known).text))
 
     assert start(consumer) == [(7, Progress((range(8, 9),), {7: 2}, 2))]
+
+
+class Undecided(Consumer):
+    """A transaction holds one partition's offset: an answer with that one does not come."""
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        assert timeout
+        if any(each.partition == 1 for each in partitions):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return [TopicPartition(each.topic, each.partition, 7) for each in partitions]
+
+
+def test_an_undecided_partition_is_waited_for_while_the_others_begin() -> None:
+    begun: list[int] = []
+    lefts: list[list[int]] = []
+
+    async def read(left: list[TopicPartition]) -> list[TopicPartition]:
+        return starts_of(Undecided(), left, start_from="earliest")
+
+    async def begin(starts: list[TopicPartition]) -> bool:
+        begun.extend(each.partition for each in starts)
+        return True
+
+    async def wait(left: list[TopicPartition], _: KafkaError | None) -> bool:
+        lefts.append([each.partition for each in left])
+        return len(lefts) < 3
+
+    run(take_over([TopicPartition("tasks", number) for number in range(3)], read, begin, wait=wait))
+
+    assert begun == [0, 2]
+    assert lefts == [[1]] * 3
