@@ -226,6 +226,8 @@ class Backlog:
 
     def __init__(self, *, is_ordered: bool) -> None:
         self._is_ordered = is_ordered
+        self.count = 0  # of records that are not settled, all partitions together
+        self.size = 0  # bytes of them
         self._last: dict[bytes, Item] = {}  # of each key; the others are linked to it
         self._turns: deque[Lot] = deque()  # lots with something ready, each once
         self.suspects: dict[Lot, set[Item]] = {}  # those that are out
@@ -236,6 +238,8 @@ class Backlog:
         lot = item.lot
         lot.items[item] = None
         lot.size += item.size
+        self.count += 1
+        self.size += item.size
         key = item.record.key if self._is_ordered else None
         if key is not None:
             before = self._last.get(key)
@@ -298,6 +302,8 @@ class Backlog:
         lot = item.lot
         del lot.items[item]
         lot.size -= item.size
+        self.count -= 1
+        self.size -= item.size
         if item.has_key:
             self.free_key(item, now)
 

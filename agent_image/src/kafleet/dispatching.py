@@ -76,17 +76,17 @@ class Dispatcher:
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
-        self._shares = Shares(source, self.lots, self._backlog)
+        self._shares = Shares(source, self.lots, self._backlog, held=lambda: self.held)
 
     @property
     def held(self) -> int:
         """Records that were read and are neither settled nor in flight."""
-        return sum(lot.held for lot in self.lots.values())
+        return self._backlog.count - self.in_flight
 
     @property
     def size(self) -> int:
         """Bytes of the records that were read and are not settled."""
-        return sum(lot.size for lot in self.lots.values())
+        return self._backlog.size
 
     @property
     def throttled_seconds(self) -> float:
@@ -130,7 +130,7 @@ class Dispatcher:
                 skipped += 1
         self._metrics.consumed(consumed, skipped)
         self._runners.wake()
-        self._shares.balance()
+        self._shares.look()
 
     def reach(self, ends: Mapping[Partition, int]) -> None:
         """Note where logs end, after the last record that was taken."""
@@ -208,7 +208,7 @@ class Dispatcher:
             self._backlog.remove(item, now)
         self._metrics.settled(settled, emitted)
         self._runners.wake()
-        self._shares.balance()
+        self._shares.look()
 
     def unwritten(self, work: Item, failures: Sequence[tuple[Outgoing, WriteFailed]]) -> None:
         """Note what of a record could not be written; it is tried again."""

@@ -6,13 +6,14 @@ While enough is at hand, the source is just not asked for more.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import TYPE_CHECKING
 
 from kafleet.backlogs import HELD_BYTES, HELD_RECORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kafleet.backlogs import Backlog, Lot
     from kafleet.ports import Source
@@ -31,28 +32,41 @@ _LENT = 0.5
 """Of that room, to whoever comes first. The rest is divided: once that is used, each has a share."""
 _LOOK_SECONDS = 0.1
 """How often to look for records of partitions that have none, while others have enough."""
+_PARTITION_SECONDS = 10e-6
+"""Between two looks at all partitions, for each of them: looking takes a few hundredths of that."""
 
 
 class Shares:
     """Of the partitions in `lots`, the room for what is read."""
 
-    def __init__(self, source: Source, lots: Mapping[Partition, Lot], backlog: Backlog) -> None:
+    def __init__(
+        self,
+        source: Source,
+        lots: Mapping[Partition, Lot],
+        backlog: Backlog,
+        *,
+        held: Callable[[], int],  # records, in all
+    ) -> None:
         self._source = source
         self._lots = lots
         self._backlog = backlog
+        self._held = held
+        self._loop = asyncio.get_running_loop()
+        self._balancing: asyncio.TimerHandle | None = None
         self._used = 0.0  # of the room, by all
         self._is_any_paused = False
         self._is_any_empty = False
+        self._is_any_map_full = False
         self._pace = 0.0
 
     def balance(self) -> None:
         """Pause partitions that have used up their share while room is short; resume them when it is not."""
-        lots = self._lots.values()
-        held = sum(lot.held for lot in lots)
-        size = sum(lot.size for lot in lots)
-        self._used = max(held / HELD_RECORDS, size / HELD_BYTES)
-        self._is_any_paused = self._is_any_empty = False
-        for lot in lots:
+        if self._balancing is not None:
+            self._balancing.cancel()
+            self._balancing = None
+        self._measure()
+        self._is_any_paused = self._is_any_empty = self._is_any_map_full = False
+        for lot in self._lots.values():
             if not lot.is_paused and self._is_full(lot, 1.0, _LENT):
                 lot.is_paused = True
                 self._source.pause(lot.partition)
@@ -63,14 +77,23 @@ class Shares:
                 self._is_any_paused = True
             elif not lot.held:
                 self._is_any_empty = True
+            if lot.map_fullness >= MAP_SHARE:
+                self._is_any_map_full = True
         self._ask()
 
     def look(self) -> None:
-        """Look whether what was given out has made room, or has left nothing to be given out."""
-        if self._is_any_paused:
-            self.balance()
-        else:
-            self._ask()
+        """Look at what was taken, given out or settled: at all together, and in a moment at each if need be.
+
+        This is called with each record; with hundreds of partitions it must not look at each of them.
+        """
+        self._measure()
+        self._ask()
+        is_short = self._used >= _ENOUGH or self._is_any_paused or self._is_any_map_full
+        if is_short and self._balancing is None:
+            self._balancing = self._loop.call_later(len(self._lots) * _PARTITION_SECONDS, self.balance)
+
+    def _measure(self) -> None:
+        self._used = max(self._held() / HELD_RECORDS, self._backlog.size / HELD_BYTES)
 
     def _ask(self) -> None:
         if self._used < _AT_HAND or not self._backlog.has_ready:

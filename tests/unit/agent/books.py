@@ -66,6 +66,7 @@ class Books:
         assert [member.dispatcher.in_flight for member in self.members] == [0] * len(self.members)
         assert [member.dispatcher.slots for member in self.members] == [0] * len(self.members)
         assert [member.dispatcher.held for member in self.members] == [0] * len(self.members)
+        assert [member.dispatcher.size for member in self.members] == [0] * len(self.members)
         for name in {settled_name(each) for each in self.log.written if each.topic == "dead-letters"}:
             is_due = name in self.refused or self.failed[name] + self.unclean >= MAX_ATTEMPTS
             assert is_due, f"{name} is a dead letter for nothing"
@@ -90,6 +91,8 @@ class Books:
     def _check(self, member: Member, call: Call) -> None:
         record, name = call.record, call.record.name
         assert self.owners.get(record.partition) is member, f"{name} is not this member's"
+        held = sum(lot.held for lot in member.dispatcher.lots.values())
+        assert member.dispatcher.held == held, f"{held} are held"
         assert record.offset not in self.log.remembered[record.partition], f"{name} was settled and committed"
         suspects = member.dispatcher.lots[record.partition].suspects
         if suspects.is_lifted or suspects.limit > 1:  # else it was given out before, and then committed

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections import UserDict
+from typing import TYPE_CHECKING
 
 import pytest
 from unit.agent.fleets import Fleet, Plan, single, until_done
+from unit.agent.memory import CheckedLog
+from unit.agent.samples import lane
 from virtual import run, until
 
 from kafleet import backlogs
+from kafleet.ports import Assignment
 from kafleet.records import Partition, Record
+from kafleet.shares import Shares
+from kafleet.testing.memory import MemorySource
+
+if TYPE_CHECKING:
+    from collections.abc import ValuesView
 
 P0, P1 = (Partition("tasks", number) for number in range(2))
 
@@ -113,5 +123,33 @@ def test_handlers_that_wait_long_are_given_all_they_can_take() -> None:
         await until(50.0)
         assert member.dispatcher.in_flight == 8_000
         member.crash()
+
+    run(story())
+
+
+class CountedLots(UserDict[Partition, backlogs.Lot]):
+    """Counts how often all of them are gone through."""
+
+    looks = 0
+
+    def values(self) -> ValuesView[backlogs.Lot]:
+        self.looks += 1
+        return super().values()
+
+
+def test_with_many_partitions_a_record_does_not_cost_a_look_at_each() -> None:
+    delivery = lane().delivery
+    partitions = [Partition("tasks", number) for number in range(500)]
+    lots = CountedLots({each: backlogs.Lot(each, Assignment(1), delivery, now=0.0) for each in partitions})
+    source = MemorySource(CheckedLog(), batch=1, seconds=0.0)
+
+    async def story() -> None:
+        backlog = backlogs.Backlog(is_ordered=True)
+        shares = Shares(source, lots, backlog, held=lambda: backlogs.HELD_RECORDS)
+        for _ in range(100):
+            shares.look()
+        assert lots.looks == 0
+        await until(1.0)
+        assert lots.looks == 1
 
     run(story())
