@@ -32,8 +32,8 @@ _LENT = 0.5
 """Of that room, to whoever comes first. The rest is divided: once that is used, each has a share."""
 _LOOK_SECONDS = 0.1
 """How often to look for records of partitions that have none, while others have enough."""
-_PARTITION_SECONDS = 10e-6
-"""Between two looks at all partitions, for each of them: looking takes a few hundredths of that."""
+_BALANCE_SECONDS = 0.005
+"""How long what happened may wait for a look at each partition: at 500 of them one takes 0.2 ms."""
 
 
 class Shares:
@@ -88,9 +88,9 @@ class Shares:
         """
         self._measure()
         self._ask()
-        is_short = self._used >= _ENOUGH or self._is_any_paused or self._is_any_map_full
+        is_short = self._used >= _AT_HAND or self._is_any_paused or self._is_any_map_full
         if is_short and self._balancing is None:
-            self._balancing = self._loop.call_later(len(self._lots) * _PARTITION_SECONDS, self.balance)
+            self._balancing = self._loop.call_later(_BALANCE_SECONDS, self.balance)
 
     def _measure(self) -> None:
         self._used = max(self._held() / HELD_RECORDS, self._backlog.size / HELD_BYTES)

@@ -153,3 +153,19 @@ def test_with_many_partitions_a_record_does_not_cost_a_look_at_each() -> None:
         assert lots.looks == 1
 
     run(story())
+
+
+def test_once_no_partition_is_without_records_nothing_more_is_asked_for() -> None:
+    lot = backlogs.Lot(P0, Assignment(1), lane().delivery, now=0.0)
+    source = MemorySource(CheckedLog(), batch=1, seconds=0.0)
+
+    async def story() -> None:
+        backlog = backlogs.Backlog(is_ordered=True)
+        shares = Shares(source, {P0: lot}, backlog, held=lambda: backlogs.HELD_RECORDS // 20)
+        shares.balance()
+        backlog.add(backlogs.Item(Record(P0, 0, None, b"{}"), lot), 0.0)
+        shares.look()
+        await until(1.0)
+        assert source.seconds_between == math.inf
+
+    run(story())
