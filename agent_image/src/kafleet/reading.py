@@ -24,6 +24,7 @@ from kafleet.memberships import Membership
 from kafleet.ports import Assignment, Position
 from kafleet.records import Partition
 from kafleet.takeovers import checked, starts_of, take_over
+from kafleet.undecided import undecided_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
@@ -165,6 +166,10 @@ class Reader:
         """Read what the group has committed; transactions that are not decided are waited for."""
         wanted = [TopicPartition(*partition) for partition in partitions]
         return checked(self._bystander.committed(wanted, timeout=seconds))
+
+    def undecided(self, partitions: Sequence[Partition]) -> Collection[Partition]:
+        """Ask of which partitions a transaction holds the position."""
+        return undecided_of(self._lane, partitions)
 
     def expelled(self) -> None:
         """Take note that the group does not know this member any more."""

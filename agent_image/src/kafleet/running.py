@@ -34,7 +34,8 @@ from kafleet.statuses import Statuses
 from kafleet.terminations import TerminationLog
 from kafleet.tracing import tracing_of
 from kafleet.transactions import Transactions
-from kafleet.transactors import InThread, Transactor
+from kafleet.transactors import Transactor
+from kafleet.transactorthreads import InThread
 from kafleet.watchdogs import Watchdog, timing_of
 from kafleet.writing import Writer
 

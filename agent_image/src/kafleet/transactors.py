@@ -8,16 +8,15 @@ which fences whatever is still on its way. Only then is read back what became of
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from kafleet.clientlogs import ClientLog
 from kafleet.commitmetadata import progress_from
 from kafleet.memberships import EXPELLED
 from kafleet.ports import WriteFailed
@@ -25,7 +24,7 @@ from kafleet.records import Partition
 from kafleet.writing import failure_of, producer_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from confluent_kafka import Message
     from structlog.typing import FilteringBoundLogger
@@ -66,7 +65,6 @@ _OF_A_TOPIC = frozenset(
 )
 """What a record can do to the transaction it is in, without being told of it."""
 _TRANSPORT = KafkaError._TRANSPORT  # noqa: SLF001
-_LOSS = "FAIL"  # what librdkafka's log calls the loss of a connection
 
 
 class Write(NamedTuple):
@@ -94,6 +92,9 @@ class Membership(Protocol):
     def committed(self, partitions: Sequence[Partition], *, seconds: float) -> list[TopicPartition]:
         """Read what the group has committed; transactions that are not decided are waited for."""
 
+    def undecided(self, partitions: Sequence[Partition], /) -> Collection[Partition]:
+        """Ask of which partitions a transaction holds the position."""
+
     def expelled(self) -> None:
         """Take note that the group does not know this member any more."""
 
@@ -108,43 +109,6 @@ class _GivenUp(Exception):
 
 class _TookTooLong(_GivenUp):
     """A transaction was not over in time."""
-
-
-class InThread:
-    """A transactor in a thread of its own, for an event loop."""
-
-    def __init__(self, transactor: Transactor) -> None:
-        self._transactor = transactor
-        self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
-
-    async def begin_epoch(self) -> None:
-        await self._loop.run_in_executor(self._thread, self._transactor.begin_epoch)
-
-    async def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
-        return await self._loop.run_in_executor(self._thread, self._transactor.transact, writes, positions)
-
-    def stop(self) -> None:
-        """Give up what is under way, without waiting for that."""
-        self._transactor.is_stopping = True
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-class ClientLog(logging.LoggerAdapter[logging.Logger]):
-    """What a client logs. Calls `lose` for a connection that the other side closes: no error tells of that.
-
-    The client's statistics would, but pile up while nobody polls it.
-    """
-
-    def __init__(self, lose: Callable[[], None]) -> None:
-        super().__init__(logging.getLogger("librdkafka"))
-        self._lose = lose
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - as there
-        """Take a line; the client gives its kind as the first argument."""
-        if args[:1] == (_LOSS,):
-            self._lose()
-        super().log(level, msg, *args, **kwargs)
 
 
 class Transactor:
@@ -163,6 +127,7 @@ class Transactor:
         self._complaint: str | None = None  # of the brokers, about a new epoch
         self._failed: dict[int, WriteFailed] = {}
         self._cut: str | None = None  # how a connection was lost since the transaction began
+        self._asked: Mapping[Partition, Position] = {}  # whose commit was asked for last
 
     def begin_epoch(self) -> None:
         """Take a new epoch: what an earlier producer of this id has open is aborted, and itself fenced."""
@@ -194,7 +159,7 @@ class Transactor:
             self._producer = producer
             return Outcome(is_committed=True, settled=range(len(writes)))
         del producer
-        return self._resolved(writes, problem, time.monotonic() - began)
+        return self._resolved(writes, positions, problem, time.monotonic() - began)
 
     def _transact(
         self, producer: Producer, writes: Sequence[Write], positions: Sequence[Position], deadline: float
@@ -216,8 +181,11 @@ class Transactor:
             raise _GivenUp("the thread of the group's member is silent") from None
         if metadata is None:
             raise _GivenUp("a partition was taken away")
-        offsets = [TopicPartition(*each.partition, each.offset, each.metadata) for each in positions]
-        self._send_offsets(producer, offsets, metadata, deadline)
+        self._send_offsets(producer, positions, metadata, deadline)
+        self._asked = {each.partition: each for each in positions}
+        self._commit(producer, deadline)
+
+    def _commit(self, producer: Producer, deadline: float) -> None:
         while True:
             try:
                 producer.commit_transaction(_SLICE_SECONDS)
@@ -230,13 +198,14 @@ class Transactor:
                 return
 
     def _send_offsets(
-        self, producer: Producer, offsets: list[TopicPartition], metadata: object, deadline: float
+        self, producer: Producer, positions: Sequence[Position], metadata: object, deadline: float
     ) -> None:
         """Add positions to the transaction.
 
         The client's call heeds no timeout and may never return, where a connection is lost
         (librdkafka#5456). It is left behind then, in a thread of its own, as its producer is.
         """
+        offsets = [TopicPartition(*each.partition, each.offset, each.metadata) for each in positions]
         sent: Future[None] = Future()
 
         def send() -> None:
@@ -298,7 +267,9 @@ class Transactor:
         if time.monotonic() >= deadline:
             raise _TookTooLong(f"it took more than {self._seconds:g} s")
 
-    def _resolved(self, writes: Sequence[Write], error: Exception, seconds: float) -> Outcome:
+    def _resolved(
+        self, writes: Sequence[Write], positions: Sequence[Position], error: Exception, seconds: float
+    ) -> Outcome:
         """Fence the transaction, and learn from what is committed then what came of it."""
         code = error.args[0].code() if isinstance(error, KafkaException) else None
         if code in EXPELLED:
@@ -315,18 +286,19 @@ class Transactor:
         if len(writes) == 1 and (code in _OF_A_TOPIC or isinstance(error, _TookTooLong)):
             failed.setdefault(0, WriteFailed(str(error)))  # it waits for its next try, the others go on
         self.begin_epoch()
-        settled = frozenset(self._settled(writes))
+        settled = frozenset(self._settled(writes, positions))
         if settled:  # then all are, but for those of partitions that others have by now
             return Outcome(is_committed=True, settled=settled)
         return Outcome(is_committed=False, failed=failed)
 
-    def _settled(self, writes: Sequence[Write]) -> Iterator[int]:
-        partitions = list({write.partition for write in writes})
+    def _settled(self, writes: Sequence[Write], positions: Sequence[Position]) -> Iterator[int]:
+        partitions = list({each.partition for each in writes} | {each.partition for each in positions})
         while partitions and not self.is_stopping:
             try:
                 found = self._membership.committed(partitions, seconds=_READ_SECONDS)
             except KafkaException as error:
                 self._logger.warning("cannot read back what is committed", error=error.args[0].str())
+                partitions = self._owned(partitions, positions)
                 time.sleep(_PAUSE_SECONDS)
                 continue
             known = {
@@ -337,10 +309,52 @@ class Transactor:
                 for each in found
             }
             for index, write in enumerate(writes):
-                offset, above = known[write.partition]
+                offset, above = known.get(write.partition, (0, ()))
                 if write.offset < offset or any(write.offset in run for run in above):
                     yield index
             return
+
+    def _owned(self, partitions: list[Partition], positions: Sequence[Position]) -> list[Partition]:
+        """Return of partitions that are undecided those that are still ours, which may get decided by this.
+
+        Only a transaction of this id can hold the position of a partition that stayed ours, and the new epoch
+        ended what was open. So the coordinator counts it as over, and has not told the group; see
+        docs/decisions/0038. What the group holds is decided with the next transaction of this id.
+        """
+        try:
+            ours = {each.partition: each for each in positions if self._standing(each)}
+            held = self._membership.undecided(list(ours)) if ours else ()
+            asked = [self._asked[each] for each in held if each in self._asked]
+            asked = [each for each in asked if self._standing(each)]
+            if held:
+                self._end_again([ours[each] for each in held], asked)
+        except (KafkaException, _GivenUp, TimeoutError) as error:
+            self._logger.warning("cannot look for undecided positions", error=str(error))
+            return partitions
+        return [each for each in partitions if each in ours]
+
+    def _standing(self, position: Position) -> object | None:
+        return self._membership.standing([position]).result(_READ_SECONDS)
+
+    def _end_again(self, held: Sequence[Position], asked: Sequence[Position]) -> None:
+        """End a transaction with the positions that are held: by a commit if that was asked for of all."""
+        is_commit = len(asked) == len(held)
+        self._logger.warning("positions stay undecided, ending their transaction again", commit=is_commit)
+        metadata = self._standing(held[0])
+        producer, self._producer = self._producer, None
+        if producer is None or metadata is None:
+            return  # the next transaction begins with a new epoch
+        self._failed, self._cut = {}, None
+        deadline = time.monotonic() + self._seconds
+        try:
+            producer.begin_transaction()
+            self._send_offsets(producer, asked if is_commit else held, metadata, deadline)
+            if is_commit:
+                self._commit(producer, deadline)
+        except (KafkaException, _GivenUp) as error:
+            self._logger.warning("transaction failed, taking a new epoch", error=str(error))
+        del producer
+        self.begin_epoch()  # which aborts what is open
 
     def _complain(self, error: KafkaError) -> None:
         if error.str() != self._complaint:

@@ -267,9 +267,7 @@ def test_whatever_kills_is_buried_and_everything_else_is_done(data: st.DataObjec
     fleet = Fleet(plans={f"tasks/0/{each}": Plan(seconds=0.2, verdicts=("kills",)) for each in killers})
     fleet.fill(P0, keys)
     concurrency, attempts = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 3))
-
     run(deaths(fleet, 60, concurrency=concurrency, maxAttempts=attempts))
-
     assert {settled_name(each) for each in fleet.log.written} == {f"tasks/0/{n}" for n in range(count)}
     buried = {int(settled_name(each).rsplit("/", 1)[1]) for each in dead(fleet)}
     assert killers <= buried
@@ -314,16 +312,15 @@ def start(
 ) -> list[tuple[int, Progress]]:
     """Return where a partition begins and what is known of it; waits at most so many times."""
     waits, refused = iter(range(most)), iter(range(refusals))
-    found: list[TopicPartition] = []
+    found = list[TopicPartition]()
 
     async def read(left: list[TopicPartition]) -> list[TopicPartition]:
         return starts_of(consumer, left, start_from=start_from)
 
     async def begin(starts: list[TopicPartition]) -> bool:
-        if next(refused, None) is not None:
-            return False
-        found.extend(starts)
-        return True
+        is_refused = next(refused, None) is not None
+        found.extend(() if is_refused else starts)
+        return not is_refused
 
     async def wait(left: list[TopicPartition], _: KafkaError | None) -> bool:
         assert left
@@ -379,20 +376,19 @@ class Undecided(Consumer):
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
         assert timeout
-        if any(each.partition == 1 for each in partitions):
+        if 1 in {each.partition for each in partitions}:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-        return [TopicPartition(each.topic, each.partition, 7) for each in partitions]
+        return [TopicPartition("tasks", each.partition, 7) for each in partitions]
 
 
 def test_an_undecided_partition_is_waited_for_while_the_others_begin() -> None:
-    begun: list[int] = []
-    lefts: list[list[int]] = []
+    begun, lefts = list[TopicPartition](), list[list[int]]()
 
     async def read(left: list[TopicPartition]) -> list[TopicPartition]:
         return starts_of(Undecided(), left, start_from="earliest")
 
     async def begin(starts: list[TopicPartition]) -> bool:
-        begun.extend(each.partition for each in starts)
+        begun.extend(starts)
         return True
 
     async def wait(left: list[TopicPartition], _: KafkaError | None) -> bool:
@@ -400,6 +396,5 @@ def test_an_undecided_partition_is_waited_for_while_the_others_begin() -> None:
         return len(lefts) < 3
 
     run(take_over([TopicPartition("tasks", number) for number in range(3)], read, begin, wait=wait))
-
-    assert begun == [0, 2]
+    assert [each.partition for each in begun] == [0, 2]
     assert lefts == [[1]] * 3

@@ -6,21 +6,20 @@ import logging
 from concurrent.futures import Future
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from unit.agent.fleets import SILENT
 from unit.agent.samples import TASKS, lane
 
-from kafleet.records import Outgoing
-from kafleet.transactors import ClientLog, Transactor, Write
+from kafleet.clientlogs import ClientLog
+from kafleet.ports import Position
+from kafleet.records import Outgoing, Partition
+from kafleet.transactors import Transactor, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from kafleet.ports import Position
-    from kafleet.records import Partition
 
     Cut = Callable[[Transactor], None]
 
@@ -36,6 +35,9 @@ class Nobody:
     def committed(self, partitions: Sequence[Partition], *, seconds: float) -> list[TopicPartition]:
         assert seconds
         return [TopicPartition(*partition, 0, "") for partition in partitions]
+
+    def undecided(self, _: Sequence[Partition]) -> Sequence[Partition]:
+        return ()
 
     def expelled(self) -> None:
         """Do nothing."""
@@ -156,3 +158,99 @@ def test_a_write_alone_that_brokers_take_for_ever_to_accept_waits_for_its_next_t
 
     assert list(transactor.transact([WRITE], []).failed) == [0]
     assert not transactor.transact([WRITE, WRITE], []).failed
+
+
+class Ended(Client):
+    """A producer of a coordinator that forgets a marker: the group holds the positions until the next one."""
+
+    def __init__(self, group: Undecided) -> None:
+        super().__init__(None)
+        self.may_return.set()
+        self._group = group
+
+    def send_offsets_to_transaction(self, *arguments: Any) -> None:  # noqa: ANN401 - as the client's
+        offsets = arguments[0]
+        self._group.pending = {Partition(each.topic, each.partition): each for each in offsets}
+
+    def commit_transaction(self, _: float) -> None:
+        if self._group.forgets:
+            self._group.forgets = False
+            raise KafkaException(KafkaError(KafkaError._STATE))
+        self._group.found |= self._group.pending
+        self._group.pending = {}
+
+
+class Undecided(Member):
+    """A group that answers for no partition of which a position is pending."""
+
+    def __init__(self) -> None:
+        self.forgets = True
+        self.is_ours = True
+        self.pending: dict[Partition, TopicPartition] = {}
+        self.found: dict[Partition, TopicPartition] = {}
+
+    def standing(self, _: Sequence[Position]) -> Future[object | None]:
+        future: Future[object | None] = Future()
+        future.set_result(object() if self.is_ours or self.forgets else None)
+        return future
+
+    def committed(self, partitions: Sequence[Partition], *, seconds: float) -> list[TopicPartition]:
+        assert seconds
+        if self.pending.keys() & set(partitions):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return [self.found.get(each, TopicPartition(*each, 0, "")) for each in partitions]
+
+    def undecided(self, partitions: Sequence[Partition]) -> list[Partition]:
+        return [each for each in partitions if each in self.pending]
+
+
+class Forgotten(Transactor):
+    """Each epoch has a client of its own; a new one decides nothing, as the coordinator knows of nothing."""
+
+    group: Undecided
+    epochs = 0
+
+    def begin_epoch(self) -> None:
+        self.epochs += 1
+        self._producer = Ended(self.group)
+
+
+def forgotten(group: Undecided) -> Forgotten:
+    transactor = Forgotten(lane(guarantee="ExactlyOnce"), "pod", group, logger=SILENT)
+    transactor.group = group
+    return transactor
+
+
+@pytest.mark.timeout(20)
+def test_a_commit_of_which_the_group_was_not_told_is_made_again() -> None:
+    group = Undecided()
+    transactor = forgotten(group)
+    outcome = transactor.transact([WRITE], [Position(TASKS, 1, 6, "")])
+
+    assert outcome.is_committed
+    assert set(outcome.settled) == {0}
+    assert not group.pending
+    assert group.found[TASKS].offset == 6
+
+
+@pytest.mark.timeout(20)
+def test_what_others_have_by_now_is_neither_waited_for_nor_committed_again() -> None:
+    group = Undecided()
+    group.is_ours = False
+    transactor = forgotten(group)
+
+    assert not transactor.transact([WRITE], [Position(TASKS, 1, 6, "")]).is_committed
+    assert not group.found
+
+
+@pytest.mark.timeout(20)
+def test_positions_whose_commit_was_never_asked_for_are_not_committed_by_the_next_one() -> None:
+    group = Undecided()
+    transactor = forgotten(group)
+    group.pending = {TASKS: TopicPartition(*TASKS, 6, "")}
+    transactor._producer = Ended(group)
+
+    transactor._end_again([Position(TASKS, 1, 6, "")], [])
+
+    assert not group.found
+    assert transactor.epochs == 1  # which aborts it
