@@ -24,7 +24,7 @@ class Alarms:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._usual: dict[Alarm, None] = {}  # those of the usual length that are set, in order
         self._timer: asyncio.TimerHandle | None = None  # for the first of them, or for one before it
 
@@ -35,12 +35,12 @@ class Alarms:
     def set(self, alarm: Alarm, seconds: float) -> None:
         """Let an alarm ring after so many seconds."""
         if seconds != self._seconds:
-            alarm.timer = self._loop.call_later(seconds, alarm.ring)
+            alarm.timer = self.loop.call_later(seconds, alarm.ring)
             return
-        alarm.rings_at = self._loop.time() + seconds
+        alarm.rings_at = self.loop.time() + seconds
         self._usual[alarm] = None
         if self._timer is None:
-            self._timer = self._loop.call_at(alarm.rings_at, self._ring)
+            self._timer = self.loop.call_at(alarm.rings_at, self._ring)
 
     def clear(self, alarm: Alarm) -> None:
         """Let an alarm not ring any more."""
@@ -52,11 +52,11 @@ class Alarms:
     def _ring(self) -> None:
         """Ring what is due; those that were cleared are not there any more."""
         self._timer = None
-        now = self._loop.time() + _EARLY_SECONDS
+        now = self.loop.time() + _EARLY_SECONDS
         while self._usual:
             alarm = next(iter(self._usual))
             if alarm.rings_at > now:
-                self._timer = self._loop.call_at(alarm.rings_at, self._ring)
+                self._timer = self.loop.call_at(alarm.rings_at, self._ring)
                 return
             del self._usual[alarm]
             alarm.ring()
@@ -75,7 +75,7 @@ class Alarm:
         self.rings_at = 0.0
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._alarms.loop)
         if task is None:
             raise RuntimeError("only a task can be cancelled")
         self._task = task

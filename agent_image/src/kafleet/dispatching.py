@@ -76,7 +76,9 @@ class Dispatcher:
         self.is_stopping = False
         self.is_suspended = False
         self.lots: dict[Partition, Lot] = {}
-        self._shares = Shares(source, self.lots, self._backlog, held=lambda: self.held)
+        self._shares = Shares(
+            source, self.lots, self._backlog, held=lambda: self.held, busy=lambda: self.slots
+        )
 
     @property
     def held(self) -> int:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 MAP_SHARE = 0.75
 """Share of the offset map's room beyond which a partition takes no new records."""
 _AT_HAND = 0.02
-"""Of that room. With less at hand all is read; with more, only for partitions that have nothing.
+"""Of that room, and as many records again as handlers have. With less at hand all is read.
 
-What is read waits where it was fetched, at less cost, until it is needed.
+With more, only for partitions that have nothing: the rest waits where it was fetched, at less cost. When many
+handlers end at once, as many can begin.
 """
 _ENOUGH = 0.25
-"""Of that room. When no more than this is used, no partition is paused for it."""
+"""Of that room, at most so much. And when no more than this is used, no partition is paused for it."""
 _LENT = 0.5
 """Of that room, to whoever comes first. The rest is divided: once that is used, each has a share."""
 _LOOK_SECONDS = 0.1
@@ -46,14 +47,17 @@ class Shares:
         backlog: Backlog,
         *,
         held: Callable[[], int],  # records, in all
+        busy: Callable[[], int],  # handlers
     ) -> None:
         self._source = source
         self._lots = lots
         self._backlog = backlog
         self._held = held
+        self._busy = busy
         self._loop = asyncio.get_running_loop()
         self._balancing: asyncio.TimerHandle | None = None
         self._used = 0.0  # of the room, by all
+        self._has_enough = False
         self._is_any_paused = False
         self._is_any_empty = False
         self._is_any_map_full = False
@@ -88,15 +92,16 @@ class Shares:
         """
         self._measure()
         self._ask()
-        is_short = self._used >= _AT_HAND or self._is_any_paused or self._is_any_map_full
+        is_short = self._has_enough or self._is_any_paused or self._is_any_map_full
         if is_short and self._balancing is None:
             self._balancing = self._loop.call_later(_BALANCE_SECONDS, self.balance)
 
     def _measure(self) -> None:
         self._used = max(self._held() / HELD_RECORDS, self._backlog.size / HELD_BYTES)
+        self._has_enough = self._used >= min(_AT_HAND + self._busy() / HELD_RECORDS, _ENOUGH)
 
     def _ask(self) -> None:
-        if self._used < _AT_HAND or not self._backlog.has_ready:
+        if not self._has_enough or not self._backlog.has_ready:
             pace = 0.0
         else:
             pace = _LOOK_SECONDS if self._is_any_empty else math.inf

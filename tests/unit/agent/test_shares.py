@@ -145,7 +145,7 @@ def test_with_many_partitions_a_record_does_not_cost_a_look_at_each() -> None:
 
     async def story() -> None:
         backlog = backlogs.Backlog(is_ordered=True)
-        shares = Shares(source, lots, backlog, held=lambda: backlogs.HELD_RECORDS)
+        shares = Shares(source, lots, backlog, held=lambda: backlogs.HELD_RECORDS, busy=int)
         for _ in range(100):
             shares.look()
         assert lots.looks == 0
@@ -161,11 +161,26 @@ def test_once_no_partition_is_without_records_nothing_more_is_asked_for() -> Non
 
     async def story() -> None:
         backlog = backlogs.Backlog(is_ordered=True)
-        shares = Shares(source, {P0: lot}, backlog, held=lambda: backlogs.HELD_RECORDS // 20)
+        shares = Shares(source, {P0: lot}, backlog, held=lambda: backlogs.HELD_RECORDS // 20, busy=int)
         shares.balance()
         backlog.add(backlogs.Item(Record(P0, 0, None, b"{}"), lot), 0.0)
         shares.look()
         await until(1.0)
         assert source.seconds_between == math.inf
+
+    run(story())
+
+
+def test_as_many_records_are_at_hand_as_handlers_may_end_at_once() -> None:
+    """Else what begins after them has to be read first; and where handlers never wait, little is enough."""
+    fleet = Fleet(plans={f"tasks/0/{offset}": Plan(seconds=1.0) for offset in range(20_000)})
+    fleet.fill(P0, [None] * 20_000)
+
+    async def story() -> None:
+        member = single(fleet, P0, batch=300, concurrency=1_000)
+        await until(10.5)
+        assert member.dispatcher.slots == 1_000
+        assert 1_000 < member.dispatcher.held <= 1_500
+        member.crash()
 
     run(story())
