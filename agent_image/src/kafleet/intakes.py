@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from kafleet.fetching import Batch
 
-_BATCH_RECORDS = 50
-_LOOK_RECORDS = 1_000
-"""While there is enough at hand: to get past what there is of the partitions that have enough."""
+_FEW_RECORDS = 50
+"""At first. Each batch that was not enough lets the next one be twice as large."""
+_MANY_RECORDS = 1_000
+"""At most. And while there is enough: to get past what there is of the partitions that have enough."""
 
 
 class Fetched(Protocol):
@@ -48,6 +49,7 @@ class Intake:
         self._fail = fail
         self._loop = asyncio.get_running_loop()
         self._pace = 0.0
+        self._most = _FEW_RECORDS
         self._read_at = -math.inf
         self._is_reading = False
         self._next: asyncio.Handle | None = None
@@ -55,12 +57,15 @@ class Intake:
     def begin(self, first: Batch) -> None:
         """Take what somebody has waited for, and read on."""
         self._is_reading = True
+        self._most = _FEW_RECORDS
         self._take(first)
         self._go_on()
 
     def pace(self, seconds: float) -> None:
         """Leave so many seconds between batches: what was fetched stays where it is, nothing is lost."""
         self._pace = seconds
+        if seconds:
+            self._most = _FEW_RECORDS
         if self._is_reading:
             self._go_on()
 
@@ -76,7 +81,8 @@ class Intake:
     def _read(self) -> None:
         self._read_at = self._loop.time()
         try:
-            batch = self._fetched.read(_LOOK_RECORDS if self._pace else _BATCH_RECORDS)
+            batch = self._fetched.read(_MANY_RECORDS if self._pace else self._most)
+            self._most = min(2 * self._most, _MANY_RECORDS)
             if batch.records or batch.ends:
                 self._take(batch)
                 self._go_on()

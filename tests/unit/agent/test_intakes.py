@@ -49,8 +49,24 @@ def test_all_there_is_is_taken_and_then_it_is_somebody_elses_turn() -> None:
         log.intake.begin(FIRST)
         await until(1.0)
         assert sum(log.taken) == 1_051
-        assert max(log.taken) <= 50  # little at a time: what is read is worked on while it is in the cache
         assert log.idle == 1
+
+    run(story())
+
+
+def test_little_is_taken_at_a_time_unless_that_is_not_enough() -> None:
+    """What is read is worked on while it is in the cache; but who works faster must not wait for it."""
+
+    async def story() -> None:
+        log = Log(10_000)
+        log.intake.begin(FIRST)
+        for _ in range(8):
+            await asyncio.sleep(0)
+        assert log.taken == [1, 50, 100, 200, 400, 800, 1_000, 1_000, 1_000]
+        log.intake.pace(math.inf)  # it was enough
+        log.intake.pace(0.0)
+        await asyncio.sleep(0)
+        assert log.taken[9:] == [50]
 
     run(story())
 
