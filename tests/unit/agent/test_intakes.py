@@ -12,12 +12,11 @@ from kafleet.intakes import Intake
 from kafleet.records import Partition, Record
 
 PARTITION = Partition("tasks", 0)
-NOTHING = Batch((), {})
 FIRST = Batch((Record(PARTITION, 0, None, None),), {})
 
 
 class Log:
-    """Records to be read; reading fails once if `error` is set."""
+    """Records to be read; reading fails once `error` is set."""
 
     def __init__(self, count: int) -> None:
         self.left = count
