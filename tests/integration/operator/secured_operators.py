@@ -6,6 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import Consumer, TopicPartition
 from integration.operator.operators import Namespace, Operator
 from principals import rights_of
 
@@ -91,3 +92,10 @@ def by_token(broker: SecuredBroker, client: str) -> Json:
         },
         "tls": {"ca": {"secret": "triage", "key": "ca.crt"}},
     }
+
+
+def make_group(broker: SecuredBroker, group: str, topic: str) -> None:
+    """Make a consumer group, so that there is something to see and to delete."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": group, "log_level": 0})
+    consumer.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
+    consumer.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from certificates import Authority
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 from integration.conftest import folder
 from integration.operator.operators import Namespace, agent_group
 from integration.operator.secured_operators import (
@@ -17,6 +17,7 @@ from integration.operator.secured_operators import (
     SecuredOperator,
     allow_secrets,
     by_token,
+    make_group,
     operator_rights,
     secret,
 )
@@ -57,13 +58,6 @@ def namespace(kubernetes: Kubernetes, secured_broker: SecuredBroker) -> Iterator
     space.leave()
 
 
-def commit(broker: SecuredBroker, group: str, topic: str) -> None:
-    """Make a consumer group, so that there is something to see and to delete."""
-    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": group, "log_level": 0})
-    consumer.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=False)
-    consumer.close()
-
-
 def test_the_documented_rights_are_enough(
     secured: SecuredOperator, namespace: Namespace, secured_broker: SecuredBroker
 ) -> None:
@@ -71,7 +65,7 @@ def test_the_documented_rights_are_enough(
     tasks = f"{namespace.name}.triage.tasks"
     namespace.apply(agent_group("triage", namespace.name, {"deletionPolicy": "Delete"}))
     namespace.await_condition("triage", "TopicsReady", "True")
-    commit(secured_broker, f"{namespace.name}.triage.workers", tasks)
+    make_group(secured_broker, f"{namespace.name}.triage.workers", tasks)
     grown = {"partitions": 6, "onGrowth": "Reorder", "config": {"retention.ms": "1000000"}}
     namespace.patch("AgentGroup", "triage", {"spec": {"tasks": grown}})
 
@@ -192,12 +186,9 @@ def test_a_missing_right_on_transactional_ids_is_named_and_healed(
     ids = f"{namespace.name}.triage.workers/"
 
     named = f"transactional ids '{ids}*': no ACL allows the operator Describe; grant it"
+    namespace.await_condition("triage", "AgentsReady", "Unknown", "NotAuthorized")
     # For a moment it may still name what another test did to the credentials.
-    eventually(
-        lambda: namespace.await_condition("triage", "AgentsReady", "Unknown", "NotAuthorized").startswith(
-            named
-        )
-    )
+    eventually(lambda: namespace.condition("triage", "AgentsReady")["message"].startswith(named))
     secured_broker.allow(describe)
     namespace.await_condition("triage", "AgentsReady", "False", "RollingOut")
     producer = Producer(
