@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
+from kafleet_operator.effects.closing import closing_at_once
 from kafleet_operator.effects.views import TYPES
 
 if TYPE_CHECKING:
+    import ssl
+
     from kafleet_operator.reconciling import Reconciler
 
 
@@ -40,7 +43,13 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:  # noqa: ANN401 - kopf's own 
     await memo.reconciler.stop()
 
 
+class _Login(kopf.ConnectionInfo):
+    def as_ssl_context(self) -> ssl.SSLContext:
+        return closing_at_once(super().as_ssl_context())
+
+
 @kopf.on.login(registry=registry)
 def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf's own arguments
     """Look where `api_server.connect` looks."""
-    return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+    found = kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+    return found and _Login(**vars(found))

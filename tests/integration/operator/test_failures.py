@@ -155,6 +155,25 @@ def test_a_stopped_operator_ends_at_once_and_well(operator: Operator, namespace:
     assert time.monotonic() - begun < GRACE_SECONDS
 
 
+def test_a_stopped_operator_leaves_no_connection_open(
+    operator: Operator, namespace: Namespace, kubernetes: Kubernetes
+) -> None:
+    """Python would say so in the log, and not as JSON. The API server answers to no goodbye meanwhile."""
+    namespace.apply(agent_group("triage", namespace.name, code={"configMap": "triage-code"}))
+    watch = ("watch", "configmaps", "")
+    eventually(lambda: watch in operator.requests(namespace.name, "kafleet-operator/"))
+    pid = kubernetes.api_server.pid
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        status = operator.process.stop(signal.SIGTERM)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert status == 0
+    assert operator.log()
+
+
 def test_a_wrong_setting_is_named() -> None:
     """The process ends at once and says which variable is wrong."""
     done = subprocess.run(

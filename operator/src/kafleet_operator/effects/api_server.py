@@ -14,6 +14,7 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from kafleet_operator.effects.closing import closing_at_once
 from kafleet_operator.errors import ApiUnavailable, Conflict, NotAuthorized, NotFound, Rejected
 from kafleet_operator.metrics import API_REQUESTS
 
@@ -176,6 +177,7 @@ async def connect() -> ApiServer:
         except (config.ConfigException, OSError) as error:
             raise ApiUnavailable(f"neither a pod's service account nor a kubeconfig: {error}") from error
     client = ApiClient(configuration)
+    closing_at_once(client.rest_client.ssl_context)
     client.user_agent = f"kafleet-operator/{version('kafleet-operator')}"
     return ApiServer(client)
 
