@@ -57,12 +57,16 @@ def plan(lots: Iterable[Lot], works: Sequence[Item], now: float) -> tuple[list[I
         settling[item.lot].append(item.record.offset)
     positions = []
     fitting: dict[Lot, frozenset[int]] = {}
+    is_room = True
     for lot in lots:
-        offsets = sorted(settling[lot])
+        offsets = sorted(settling.pop(lot, ()))
         fitting[lot] = frozenset(offsets)
         while (position := lot.uncommitted(now, fitting[lot])) is None and offsets:
             del offsets[len(offsets) // 2 :]  # the map has no room for all; the lowest make some
             fitting[lot] = frozenset(offsets)
+            is_room = False
         if position is not None:
             positions.append(position)
+    if is_room and not settling:
+        return list(works), positions
     return [item for item in works if item.record.offset in fitting.get(item.lot, ())], positions

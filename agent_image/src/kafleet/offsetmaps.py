@@ -62,7 +62,7 @@ class OffsetMap:
     def after(self, offsets: Collection[int]) -> OffsetMap:
         """Return the map as it will be when these are settled as well."""
         later = OffsetMap(self.next_offset if self._is_known else None, self._earlier)
-        later._unsettled = dict.fromkeys(each for each in self._unsettled if each not in offsets)
+        later._unsettled = dict.fromkeys([each for each in self._unsettled if each not in offsets])
         return later
 
     def settled(self) -> list[range]:

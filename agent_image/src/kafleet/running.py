@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from kafleet.loading import Handlers
 
 _TERMINATION_LOG = "/dev/termination-log"
-_COLLECTED_OBJECTS = 50_000
+_COLLECTED_OBJECTS = 500_000
 _CANNOT_GO_ON = 1
 _CANNOT_START = 2
 

@@ -1,8 +1,12 @@
 """Writing records in transactions: settled is what was committed together with the positions that say so.
 
-One transaction at a time; what handlers end with meanwhile waits for the next one. The invariants: positions
-are committed here and in this order only, but for those of whoever gives partitions up, while it is `quiet`;
-and what records of one key led to is written in the order in which their handlers ended.
+One transaction at a time. What handlers end with is written into the one that has begun, at once, while it is
+in the processor's cache; while that is being ended it waits for the next one. After a failure everything
+waits: the next transaction is filled only when it is to be ended, with what is not to blame.
+
+The invariants: positions are committed here and in this order only, but for those of whoever gives partitions
+up, while it is `quiet`; what records of one key led to is written in the order in which their handlers ended;
+and a transaction that holds anything else than its positions say is never committed.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from kafleet.transactors import CannotGoOn, Write
+from kafleet.transactors import CannotGoOn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -29,14 +33,26 @@ INTERVAL_SECONDS = 0.1
 _MARKERS_SECONDS = 0.03
 """How long a transaction without records waits for some, and for the markers of the one before it."""
 _LARGEST = 10_000
+_SERVE_SECONDS = 0.002
+_LAST_RECORDS = 100
+"""So many on their way may be left to the transactor's thread."""
+_FLUSH_SECONDS = 0.5
 
 
 class Transacting(Protocol):
     """Makes transactions, one at a time; see `transactors`. Raises CannotGoOn."""
 
-    async def begin_epoch(self) -> None: ...
+    def opened(self) -> Callable[[Sequence[Outgoing]], None] | None:
+        """Return what writes all that one record led to into the transaction that has begun; never waits."""
 
-    async def transact(self, writes: Sequence[Write], positions: Sequence[Position], /) -> Outcome: ...
+    def serve(self) -> int:
+        """Let the client call back, without waiting; returns how many records are on their way."""
+
+    async def begin_epoch(self) -> None:
+        """Abort what was written into a transaction and not committed."""
+
+    async def transact(self, works: Sequence[Item], positions: Sequence[Position], /) -> Outcome:
+        """Write what works led to, but for the first ones, of which it was written already, and commit."""
 
     def stop(self) -> None: ...
 
@@ -59,7 +75,9 @@ class Transactions:
         self._metrics = metrics
         self._fail = fail
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[Item, Sequence[Outgoing]] = {}  # in order, those of the present transaction first
+        self._waiting: dict[Item, None] = {}  # in order, those of the present transaction first
+        self._written = 0  # of them, into the transaction that has begun
+        self._put: Callable[[Sequence[Outgoing]], None] | None = None  # writes into it; None while none may
         self._failed: set[Item] = set()  # that keep their place there, and are written again later
         self._asked: list[_Asked] = []  # for a commit of positions
         self._is_wanted = asyncio.Event()
@@ -74,9 +92,12 @@ class Transactions:
         self._ready = self._loop.create_task(self._transactor.begin_epoch())
 
     def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
-        """Write all that one record led to, with the next transaction."""
-        self._waiting[work] = outgoing
+        """Write all that one record led to, into the transaction that has begun or with the next one."""
+        self._waiting[work] = None
         self._failed.discard(work)
+        if self._put is not None and self._written < self._largest:
+            self._written += 1
+            self._put(outgoing)
         self._is_written.set()
         self._is_wanted.set()
 
@@ -124,29 +145,61 @@ class Transactions:
             self._fail(str(error))
 
     async def _transact(self) -> None:
+        await self._flush()
         asked, self._asked = self._asked, []
         self._is_asked.clear()
         self._is_written.clear()
         for gone in [work for work in self._failed if work.lot.is_closed]:
             self._failed.discard(gone)
             del self._waiting[gone]
-        batch = list(islice(self._writable(), self._largest))
+        batch = list(islice(self._writable(), self._written or self._largest))
         works, planned = self._settlements.plan(batch)
         positions = [*planned, *(position for each in asked for position in each.beginnings)]
+        await self._abandon_unless(works, batch)
         for given_up in [work for work in batch if not self._settlements.awaits(work)]:
             del self._waiting[given_up]
         committed: Collection[Partition] = ()
         if positions:
-            writes = [Write(work.record.partition, work.record.offset, self._waiting[work]) for work in works]
-            outcome = await self._transactor.transact(writes, positions)
+            self._put, self._written = None, 0
+            outcome = await self._transactor.transact(works, positions)
             self._tell(works, positions, outcome)
             if outcome.is_committed:
                 committed = {position.partition for position in positions}
+                self._open()
         if not self._waiting and not self._asked:
             self._is_wanted.clear()
         for each in asked:
             if not each.answer.done():
                 each.answer.set_result(committed)
+
+    async def _flush(self) -> None:
+        """Write no more, and wait a moment until nearly all that was written is acknowledged."""
+        self._put = None
+        ends = self._loop.time() + _FLUSH_SECONDS
+        # The client tells only who asks.
+        while self._transactor.serve() > _LAST_RECORDS and self._loop.time() < ends:  # noqa: ASYNC110
+            await asyncio.sleep(_SERVE_SECONDS)
+
+    def _open(self) -> None:
+        """Write what waits into the transaction that has begun; from now on others do so at once."""
+        put = self._transactor.opened()
+        if put is None or self._failed:
+            return
+        for given_up in [work for work in self._waiting if not self._settlements.awaits(work)]:
+            del self._waiting[given_up]
+        for work in islice(self._waiting, self._largest):
+            self._written += 1
+            put(work.outgoing or ())
+        self._put = put
+
+    async def _abandon_unless(self, works: Sequence[Item], batch: Sequence[Item]) -> None:
+        """Abort what was written into the transaction unless all of it is to be settled now.
+
+        Somebody else may have the partition by now, or the offset map has no room.
+        """
+        if works[: self._written] != batch[: self._written]:
+            self._put, self._written = None, 0
+            await self._transactor.begin_epoch()
 
     def _writable(self) -> Iterable[Item]:
         """Return what may be written, in order; in a key nothing overtakes what could not be written yet."""
@@ -175,9 +228,9 @@ class Transactions:
             return
         for index, error in outcome.failed.items():
             self._failed.add(works[index])
-            outgoing = self._waiting[works[index]]
             # Nothing of an aborted transaction is there, so all of it has to be written again.
-            self._settlements.unwritten(works[index], [(each, error) for each in outgoing])
+            failures = [(each, error) for each in works[index].outgoing or ()]
+            self._settlements.unwritten(works[index], failures)
         if not works:
             return
         # What is not to blame goes alone, so that every other transaction at least gets on. Where nothing

@@ -9,26 +9,25 @@ which fences whatever is still on its way. Only then is read back what became of
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
-from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
-from kafleet.clientlogs import ClientLog
 from kafleet.commitmetadata import progress_from
+from kafleet.epochs import FENCED, GivenUp, ProducerEpoch, TookTooLong
 from kafleet.memberships import EXPELLED
 from kafleet.ports import WriteFailed
 from kafleet.records import Partition
-from kafleet.writing import failure_of, producer_settings
+from kafleet.writing import producer_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
-    from confluent_kafka import Message
+    from confluent_kafka import TopicPartition
     from structlog.typing import FilteringBoundLogger
 
+    from kafleet.backlogs import Item
     from kafleet.lanes import Lane
     from kafleet.ports import Position
     from kafleet.records import Outgoing
@@ -36,26 +35,8 @@ if TYPE_CHECKING:
 TRANSACTION_SECONDS = 10.0
 """How long one transaction may take before its producer is dropped; doubled after each that took longer."""
 _LONGEST_TRANSACTION_SECONDS = 160.0
-_SLACK_SECONDS = 5.0  # the coordinator may end a transaction only when we have given it up
-_SLICE_SECONDS = 0.5
-_INIT_SECONDS = 10.0
 _READ_SECONDS = 5.0
 _PAUSE_SECONDS = 0.2
-# librdkafka's own codes have no other names.
-_FENCED = frozenset(
-    {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}  # noqa: SLF001
-)
-_OF_THE_EPOCH = _FENCED | {
-    KafkaError._PURGE_QUEUE,  # noqa: SLF001
-    KafkaError._PURGE_INFLIGHT,  # noqa: SLF001
-    KafkaError._STATE,  # noqa: SLF001
-    KafkaError._FATAL,  # noqa: SLF001
-    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
-    KafkaError.UNKNOWN_PRODUCER_ID,
-    KafkaError.INVALID_PRODUCER_ID_MAPPING,
-    KafkaError.INVALID_TXN_STATE,
-}
-"""What is wrong with the transaction, not with the record that is told of it."""
 _OF_A_TOPIC = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -64,19 +45,10 @@ _OF_A_TOPIC = frozenset(
     }
 )
 """What a record can do to the transaction it is in, without being told of it."""
-_TRANSPORT = KafkaError._TRANSPORT  # noqa: SLF001
-
-
-class Write(NamedTuple):
-    """All that one record led to; settled by the transaction that holds it."""
-
-    partition: Partition
-    offset: int
-    outgoing: Sequence[Outgoing]
 
 
 class Outcome(NamedTuple):
-    """What came of the writes, by index; `failed` tells why one cannot be made. Others may be made again."""
+    """What came of the works, by index; `failed` tells why one cannot be made. Others may be made again."""
 
     is_committed: bool
     settled: Collection[int] = ()
@@ -103,14 +75,6 @@ class CannotGoOn(Exception):
     """The transactional id is somebody else's now."""
 
 
-class _GivenUp(Exception):
-    """A transaction cannot be ended in good order; why."""
-
-
-class _TookTooLong(_GivenUp):
-    """A transaction was not over in time."""
-
-
 class Transactor:
     """Makes transactions. Brokers that are away are waited for; CannotGoOn once the id is taken."""
 
@@ -123,176 +87,103 @@ class Transactor:
         self._membership = membership
         self._logger = logger
         self._seconds = TRANSACTION_SECONDS
-        self._producer: Producer | None = None
+        self._epoch: ProducerEpoch | None = None
         self._complaint: str | None = None  # of the brokers, about a new epoch
-        self._failed: dict[int, WriteFailed] = {}
-        self._cut: str | None = None  # how a connection was lost since the transaction began
         self._asked: Mapping[Partition, Position] = {}  # whose commit was asked for last
+
+    def opened(self) -> Callable[[Sequence[Outgoing]], None] | None:
+        """Return what writes into the transaction that has begun, without waiting; None if none has."""
+        return None if self._epoch is None else self._epoch.write
+
+    def serve(self) -> int:
+        """Let the client call back, without waiting; returns how many records are on their way."""
+        return 0 if self._epoch is None else self._epoch.serve()
 
     def begin_epoch(self) -> None:
         """Take a new epoch: what an earlier producer of this id has open is aborted, and itself fenced."""
+        self._epoch = None
         while not self.is_stopping:
-            producer = Producer(self._epoch_settings(), logger=ClientLog(self._on_loss))
             try:
-                producer.init_transactions(_INIT_SECONDS)
+                self._epoch = self._next_epoch()
             except KafkaException as error:
                 self._complain(error.args[0])
                 time.sleep(_PAUSE_SECONDS)
             else:
-                self._producer = producer
                 self._complaint = None
                 return
 
-    def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
-        """Make writes and commit positions in one transaction; returns when it is certain what came of it."""
-        if self._producer is None:
+    def transact(self, works: Sequence[Item], positions: Sequence[Position]) -> Outcome:
+        """Write what works led to and commit positions; returns when it is certain what came of it.
+
+        Of the first works it was written since the transaction has begun.
+        """
+        if self._epoch is None:
             self.begin_epoch()
-        producer, self._producer = self._producer, None
-        if producer is None:
+        epoch, self._epoch = self._epoch, None
+        if epoch is None:
             return Outcome(is_committed=False)
-        began = time.monotonic()
         try:
-            self._transact(producer, writes, positions, began + self._seconds)
-        except (KafkaException, _GivenUp) as error:
+            self._transact(epoch, works, positions)
+        except (KafkaException, GivenUp) as error:
             problem = error.with_traceback(None)  # whose frames would keep the producer alive
         else:
-            self._producer = producer
-            return Outcome(is_committed=True, settled=range(len(writes)))
-        del producer
-        return self._resolved(writes, positions, problem, time.monotonic() - began)
+            self._go_on(epoch)
+            return Outcome(is_committed=True, settled=range(len(works)))
+        failed, seconds = dict(epoch.failed), epoch.seconds
+        del epoch
+        return self._resolved(works, positions, problem, failed, seconds)
 
-    def _transact(
-        self, producer: Producer, writes: Sequence[Write], positions: Sequence[Position], deadline: float
-    ) -> None:
-        producer.poll(0)  # what it has to say of the time before
-        self._failed, self._cut = {}, None
+    def _transact(self, epoch: ProducerEpoch, works: Sequence[Item], positions: Sequence[Position]) -> None:
+        epoch.start()
         standing = self._membership.standing(positions)
-        producer.begin_transaction()
-        for index, write in enumerate(writes):
-            for outgoing in write.outgoing:
-                self._produce(producer, index, outgoing, deadline)
+        for work in works[epoch.written :]:
+            epoch.write(work.outgoing or ())
         # First the records: while the markers of the last transaction are being written, the coordinator
         # answers offsets with CONCURRENT_TRANSACTIONS, and librdkafka would wait for its retry.
-        producer.flush(_SLICE_SECONDS)
-        self._check(deadline)
-        try:
-            metadata = standing.result(deadline - time.monotonic())
-        except TimeoutError:
-            raise _GivenUp("the thread of the group's member is silent") from None
-        if metadata is None:
-            raise _GivenUp("a partition was taken away")
-        self._send_offsets(producer, positions, metadata, deadline)
+        epoch.flush()
+        epoch.send_offsets(positions, epoch.standing(standing))
         self._asked = {each.partition: each for each in positions}
-        self._commit(producer, deadline)
+        epoch.commit()
 
-    def _commit(self, producer: Producer, deadline: float) -> None:
-        while True:
-            try:
-                producer.commit_transaction(_SLICE_SECONDS)
-            except KafkaException as error:
-                producer.poll(0)
-                self._check(deadline)
-                if not error.args[0].retriable():
-                    raise
-            else:
-                return
-
-    def _send_offsets(
-        self, producer: Producer, positions: Sequence[Position], metadata: object, deadline: float
-    ) -> None:
-        """Add positions to the transaction.
-
-        The client's call heeds no timeout and may never return, where a connection is lost
-        (librdkafka#5456). It is left behind then, in a thread of its own, as its producer is.
-        """
-        offsets = [TopicPartition(*each.partition, each.offset, each.metadata) for each in positions]
-        sent: Future[None] = Future()
-
-        def send() -> None:
-            try:
-                producer.send_offsets_to_transaction(offsets, metadata, deadline - time.monotonic())
-            except KafkaException as error:
-                sent.set_exception(error)
-            else:
-                sent.set_result(None)
-
-        Thread(target=send, name="kafka-offsets", daemon=True).start()
-        while True:
-            try:
-                return sent.result(_SLICE_SECONDS)
-            except TimeoutError:
-                producer.poll(0)
-                self._check(deadline)
-
-    def _produce(self, producer: Producer, index: int, outgoing: Outgoing, deadline: float) -> None:
-        while True:
-            try:
-                # By position, as in `writing`.
-                producer.produce(
-                    outgoing.topic,
-                    outgoing.value,
-                    outgoing.key,
-                    -1,
-                    partial(self._on_delivery, index),
-                    None,
-                    0,
-                    list(outgoing.headers),
-                )
-            except BufferError:
-                producer.poll(_SLICE_SECONDS)
-                self._check(deadline)
-            except KafkaException as error:
-                self._note(index, error.args[0], outgoing.topic)
-                self._check(deadline)
-                raise
-            else:
-                return
-
-    def _on_delivery(self, index: int, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            self._note(index, error, message.topic())
-
-    def _note(self, index: int, error: KafkaError, topic: str) -> None:
-        if error.code() not in _OF_THE_EPOCH:
-            self._failed[index] = failure_of(error, topic)
-
-    def _check(self, deadline: float) -> None:
-        """Give up where waiting would be for nothing."""
-        if self._failed:
-            raise _GivenUp(str(next(iter(self._failed.values()))))
-        if self.is_stopping:
-            raise _GivenUp("the process ends")
-        if self._cut is not None:  # what was on its way is not sent again
-            raise _GivenUp(self._cut)
-        if time.monotonic() >= deadline:
-            raise _TookTooLong(f"it took more than {self._seconds:g} s")
+    def _go_on(self, epoch: ProducerEpoch) -> None:
+        """Begin the next transaction; where that fails, the next one begins with a new epoch."""
+        try:
+            epoch.begin()
+        except KafkaException as error:
+            self._logger.warning("cannot go on, taking a new epoch", error=str(error))
+        else:
+            self._epoch = epoch
 
     def _resolved(
-        self, writes: Sequence[Write], positions: Sequence[Position], error: Exception, seconds: float
+        self,
+        works: Sequence[Item],
+        positions: Sequence[Position],
+        error: Exception,
+        failed: dict[int, WriteFailed],
+        seconds: float,
     ) -> Outcome:
         """Fence the transaction, and learn from what is committed then what came of it."""
         code = error.args[0].code() if isinstance(error, KafkaException) else None
         if code in EXPELLED:
             self._membership.expelled()
-        if code in _FENCED and seconds < self._seconds:
+        if code in FENCED and seconds < self._seconds:
             # The coordinator fences by itself only what took longer. Taking the id back would not end it.
             raise CannotGoOn(f"another process has taken the transactional id {self.transactional_id!r} over")
         self._logger.warning("transaction failed, taking a new epoch", error=str(error))
-        if isinstance(error, _TookTooLong):
+        if isinstance(error, TookTooLong):
             self._seconds = min(2 * self._seconds, _LONGEST_TRANSACTION_SECONDS)
         else:
             self._seconds = TRANSACTION_SECONDS
-        failed = dict(self._failed)
-        if len(writes) == 1 and (code in _OF_A_TOPIC or isinstance(error, _TookTooLong)):
+        if len(works) == 1 and (code in _OF_A_TOPIC or isinstance(error, TookTooLong)):
             failed.setdefault(0, WriteFailed(str(error)))  # it waits for its next try, the others go on
         self.begin_epoch()
-        settled = frozenset(self._settled(writes, positions))
+        settled = frozenset(self._settled(works, positions))
         if settled:  # then all are, but for those of partitions that others have by now
             return Outcome(is_committed=True, settled=settled)
         return Outcome(is_committed=False, failed=failed)
 
-    def _settled(self, writes: Sequence[Write], positions: Sequence[Position]) -> Iterator[int]:
-        partitions = list({each.partition for each in writes} | {each.partition for each in positions})
+    def _settled(self, works: Sequence[Item], positions: Sequence[Position]) -> Iterator[int]:
+        partitions = list({each.record.partition for each in works} | {each.partition for each in positions})
         while partitions and not self.is_stopping:
             try:
                 found = self._membership.committed(partitions, seconds=_READ_SECONDS)
@@ -308,9 +199,9 @@ class Transactor:
                 )
                 for each in found
             }
-            for index, write in enumerate(writes):
-                offset, above = known.get(write.partition, (0, ()))
-                if write.offset < offset or any(write.offset in run for run in above):
+            for index, work in enumerate(works):
+                offset, above = known.get(work.record.partition, (0, ()))
+                if work.record.offset < offset or any(work.record.offset in run for run in above):
                     yield index
             return
 
@@ -328,7 +219,7 @@ class Transactor:
             asked = [each for each in asked if self._standing(each)]
             if held:
                 self._end_again([ours[each] for each in held], asked)
-        except (KafkaException, _GivenUp, TimeoutError) as error:
+        except (KafkaException, GivenUp, TimeoutError) as error:
             self._logger.warning("cannot look for undecided positions", error=str(error))
             return partitions
         return [each for each in partitions if each in ours]
@@ -341,19 +232,17 @@ class Transactor:
         is_commit = len(asked) == len(held)
         self._logger.warning("positions stay undecided, ending their transaction again", commit=is_commit)
         metadata = self._standing(held[0])
-        producer, self._producer = self._producer, None
-        if producer is None or metadata is None:
+        epoch, self._epoch = self._epoch, None
+        if epoch is None or metadata is None:
             return  # the next transaction begins with a new epoch
-        self._failed, self._cut = {}, None
-        deadline = time.monotonic() + self._seconds
+        epoch.start()
         try:
-            producer.begin_transaction()
-            self._send_offsets(producer, asked if is_commit else held, metadata, deadline)
+            epoch.send_offsets(asked if is_commit else held, metadata)
             if is_commit:
-                self._commit(producer, deadline)
-        except (KafkaException, _GivenUp) as error:
+                epoch.commit()
+        except (KafkaException, GivenUp) as error:
             self._logger.warning("transaction failed, taking a new epoch", error=str(error))
-        del producer
+        del epoch
         self.begin_epoch()  # which aborts what is open
 
     def _complain(self, error: KafkaError) -> None:
@@ -365,22 +254,6 @@ class Transactor:
                 error=self._complaint,
             )
 
-    def _on_loss(self) -> None:
-        self._cut = "a connection was lost"
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.code() == _TRANSPORT:
-            self._cut = error.str()
-
-    def _epoch_settings(self) -> dict[str, object]:
-        never_ms = int(2 * self._seconds * 1000)  # with its jitter still after the producer is dropped
-        return {
-            **self._settings,
-            "transactional.id": self.transactional_id,
-            "transaction.timeout.ms": int((self._seconds + _SLACK_SECONDS) * 1000),
-            "retry.backoff.ms": never_ms,
-            "retry.backoff.max.ms": never_ms,
-            "topic.metadata.propagation.max.ms": 2_000,
-            "delivery.report.only.error": True,
-            "error_cb": self._on_error,
-        }
+    def _next_epoch(self) -> ProducerEpoch:
+        settings = {**self._settings, "transactional.id": self.transactional_id}
+        return ProducerEpoch(settings, seconds=self._seconds, is_stopping=lambda: self.is_stopping)

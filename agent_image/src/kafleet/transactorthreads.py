@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from kafleet.backlogs import Item
     from kafleet.ports import Position
-    from kafleet.transactors import Outcome, Transactor, Write
+    from kafleet.records import Outgoing
+    from kafleet.transactors import Outcome, Transactor
 
 
 class InThread:
@@ -21,11 +23,17 @@ class InThread:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-transactions")
 
+    def opened(self) -> Callable[[Sequence[Outgoing]], None] | None:
+        return self._transactor.opened()
+
+    def serve(self) -> int:
+        return self._transactor.serve()
+
     async def begin_epoch(self) -> None:
         await self._loop.run_in_executor(self._thread, self._transactor.begin_epoch)
 
-    async def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
-        return await self._loop.run_in_executor(self._thread, self._transactor.transact, writes, positions)
+    async def transact(self, works: Sequence[Item], positions: Sequence[Position]) -> Outcome:
+        return await self._loop.run_in_executor(self._thread, self._transactor.transact, works, positions)
 
     def stop(self) -> None:
         """Give up what is under way, without waiting for that."""

@@ -20,7 +20,7 @@ from kafleet.metrics import Metrics
 from kafleet.ports import Assignment, Position, RecordRefused, WriteFailed
 from kafleet.records import Outgoing, Partition, Record
 from kafleet.transactions import Transactions
-from kafleet.transactors import CannotGoOn, Outcome, Write
+from kafleet.transactors import CannotGoOn, Outcome
 from kafleet.verdicts import Finished, Verdict
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from kafleet.ports import Attempting
 
-    Judge = Callable[[Sequence[Write]], Outcome]
+    Judge = Callable[[Sequence[Item]], Outcome]
 
 
-def committed(writes: Sequence[Write]) -> Outcome:
+def committed(writes: Sequence[Item]) -> Outcome:
     return Outcome(is_committed=True, settled=range(len(writes)))
 
 
@@ -44,22 +44,37 @@ class Ledger:
         self.results: defaultdict[bytes | None, list[bytes | None]] = defaultdict(list)
         self.position = Position(TASKS, 1, 0)
         self.begun: dict[Partition, int] = {}  # other partitions, and with how many writes
+        self.written: list[Sequence[Outgoing]] = []  # into the transaction that has begun
+        self.written_before = 0  # of records, before the transactions were to be ended
+        self.epochs = 0
+        self.seconds = 0.005
+
+    def opened(self) -> Callable[[Sequence[Outgoing]], None]:
+        return self.written.append
+
+    def serve(self) -> int:
+        return 0
 
     async def begin_epoch(self) -> None:
-        """Do nothing: there is an epoch."""
+        self.epochs += 1
+        self.written.clear()
 
-    async def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
-        self.sizes.append(len(writes))
-        await asyncio.sleep(0.005)
-        outcome = self.judge(writes)
+    async def transact(self, works: Sequence[Item], positions: Sequence[Position]) -> Outcome:
+        self.sizes.append(len(works))
+        self.written_before += len(self.written)
+        rest = [work.outgoing or () for work in works[len(self.written) :]]
+        written, self.written = [*self.written, *rest], []
+        assert written == [work.outgoing for work in works]
+        await asyncio.sleep(self.seconds)
+        outcome = self.judge(works)
         if outcome.is_committed:
             for position in positions:
                 if position.partition == TASKS:
                     self.position = position
                 else:
-                    self.begun[position.partition] = len(writes)
+                    self.begun[position.partition] = len(works)
             for index in outcome.settled:
-                for outgoing in writes[index].outgoing:
+                for outgoing in written[index]:
                     self.results[outgoing.key].append(outgoing.value)
         return outcome
 
@@ -250,8 +265,8 @@ def test_the_attempt_of_a_record_that_is_tried_alone_is_counted_by_what_settles_
 def test_a_write_that_spoils_transactions_is_found_and_the_others_go_on() -> None:
     tries = []
 
-    def judge(writes: Sequence[Write]) -> Outcome:
-        if not any(write.offset == 13 for write in writes):
+    def judge(writes: Sequence[Item]) -> Outcome:
+        if not any(write.record.offset == 13 for write in writes):
             return committed(writes)
         if len(writes) > 1:
             return Outcome(is_committed=False)
@@ -275,11 +290,11 @@ def test_a_write_that_spoils_transactions_is_found_and_the_others_go_on() -> Non
 
 
 def test_what_is_refused_becomes_one_dead_letter_and_holds_nobody_up() -> None:
-    def judge(writes: Sequence[Write]) -> Outcome:
+    def judge(writes: Sequence[Item]) -> Outcome:
         refused = {
             index: RecordRefused("too large")
             for index, write in enumerate(writes)
-            if write.offset == 5 and write.outgoing[0].topic == "results"
+            if write.record.offset == 5 and write.outgoing and write.outgoing[0].topic == "results"
         }
         return Outcome(is_committed=False, failed=refused) if refused else committed(writes)
 
@@ -298,8 +313,8 @@ def test_what_cannot_be_written_yet_is_not_overtaken_by_the_next_of_its_key(erro
     """A handler that ended later has written nothing before. Other keys go on meanwhile."""
     tries: list[int] = []
 
-    def judge(writes: Sequence[Write]) -> Outcome:
-        spoiling = [index for index, write in enumerate(writes) if write.offset == 20]
+    def judge(writes: Sequence[Item]) -> Outcome:
+        spoiling = [index for index, write in enumerate(writes) if write.record.offset == 20]
         if not spoiling or len(tries) == 3:
             return committed(writes)
         tries.append(sum(map(len, ledger.results.values())))
@@ -322,8 +337,8 @@ def test_what_cannot_be_written_yet_is_not_overtaken_by_the_next_of_its_key(erro
 def test_without_order_nothing_waits_for_what_cannot_be_written_yet() -> None:
     tries: list[int] = []
 
-    def judge(writes: Sequence[Write]) -> Outcome:
-        spoiling = [index for index, write in enumerate(writes) if write.offset == 20]
+    def judge(writes: Sequence[Item]) -> Outcome:
+        spoiling = [index for index, write in enumerate(writes) if write.record.offset == 20]
         if not spoiling or len(tries) == 3:
             return committed(writes)
         tries.append(len(ledger.results[b"0"]))
@@ -342,8 +357,8 @@ def test_without_order_nothing_waits_for_what_cannot_be_written_yet() -> None:
 def test_what_could_not_be_written_holds_up_nobody_once_its_partition_has_gone() -> None:
     is_refusing = True
 
-    def judge(writes: Sequence[Write]) -> Outcome:
-        spoiling = [index for index, write in enumerate(writes) if write.offset == 20 and is_refusing]
+    def judge(writes: Sequence[Item]) -> Outcome:
+        spoiling = [index for index, write in enumerate(writes) if write.record.offset == 20 and is_refusing]
         if not spoiling:
             return committed(writes)
         return Outcome(is_committed=False, failed=dict.fromkeys(spoiling, WriteFailed("no rights")))
@@ -368,7 +383,7 @@ def test_what_could_not_be_written_holds_up_nobody_once_its_partition_has_gone()
 
 
 def test_a_taken_id_ends_the_process_with_the_reason() -> None:
-    def judge(_: Sequence[Write]) -> Outcome:
+    def judge(_: Sequence[Item]) -> Outcome:
         raise CannotGoOn("another process has taken the id over")
 
     ledger = Ledger(judge)

@@ -11,19 +11,29 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from unit.agent.fleets import SILENT
-from unit.agent.samples import TASKS, lane
+from unit.agent.samples import TASKS, lane, record
 
+from kafleet.backlogs import Item, Lot
 from kafleet.clientlogs import ClientLog
-from kafleet.ports import Position
+from kafleet.epochs import Notes, ProducerEpoch, TookTooLong
+from kafleet.ports import Assignment, Position
 from kafleet.records import Outgoing, Partition
-from kafleet.transactors import Transactor, Write
+from kafleet.transactors import Transactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Cut = Callable[[Transactor], None]
+    Cut = Callable[[Notes], None]
 
-WRITE = Write(TASKS, 5, (Outgoing("results", b"k", b"5", ()),))
+
+def written() -> Item:
+    """Return a record whose handler has ended."""
+    item = Item(record(5), Lot(TASKS, Assignment(1, 5), lane().delivery, now=0.0))
+    item.outgoing = (Outgoing("results", b"k", b"5", ()),)
+    return item
+
+
+WORK = written()
 
 
 class Nobody:
@@ -43,29 +53,22 @@ class Nobody:
         """Do nothing."""
 
 
-class Failing(Transactor):
-    """Every transaction ends with the error; epochs are there for the asking."""
-
-    error: KafkaError
-
-    def begin_epoch(self) -> None:
-        self._producer = object()  # never touched
-
-    def _transact(self, *_: object) -> None:
-        raise KafkaException(self.error)
-
-
 class Client:
     """A producer; the sending of positions does not return before it `may_return`."""
 
-    def __init__(self, cut: Callable[[], None] | None) -> None:
+    def __init__(self) -> None:
         self.may_return = Event()
-        self._cut = cut
+        self.cut: Callable[[], None] | None = None
         self._is_sending = False
 
+    def __len__(self) -> int:
+        return 0
+
+    def init_transactions(self, _: float) -> None: ...
+
     def poll(self, _: float) -> None:
-        if self._cut is not None and self._is_sending:
-            self._cut()
+        if self.cut is not None and self._is_sending:
+            self.cut()
 
     def send_offsets_to_transaction(self, *_: object) -> None:
         self._is_sending = True
@@ -78,6 +81,29 @@ class Client:
     def flush(self, _: float) -> None: ...
 
     def commit_transaction(self, _: float) -> None: ...
+
+
+class Epoch(ProducerEpoch):
+    """An epoch of a client that is no producer."""
+
+    def __init__(self, client: Client, seconds: float = 10.0) -> None:
+        self.client = client
+        super().__init__({}, seconds=seconds, is_stopping=lambda: False)
+
+    def _client(self, _: object) -> Client:
+        return self.client
+
+
+class Failing(Transactor):
+    """Every transaction ends with the error; epochs are there for the asking."""
+
+    error: Exception
+
+    def _next_epoch(self) -> Epoch:
+        return Epoch(Client())
+
+    def _transact(self, *_: object) -> None:
+        raise self.error
 
 
 class Member(Nobody):
@@ -95,22 +121,24 @@ class WithClients(Transactor):
     clients: list[Client]
     cut: Cut | None
 
-    def begin_epoch(self) -> None:
-        client = Client(partial(self.cut, self) if self.cut else None)
+    def _next_epoch(self) -> Epoch:
+        client = Client()
         if self.clients:
             client.may_return.set()
         self.clients.append(client)
-        self._producer = client
+        epoch = Epoch(client, self._seconds)
+        client.cut = partial(self.cut, epoch._notes) if self.cut else None
+        return epoch
 
 
-def fails(transactor: Transactor) -> None:
-    transactor._on_error(KafkaError(KafkaError._TRANSPORT))
+def fails(notes: Notes) -> None:
+    notes.on_error(KafkaError(KafkaError._TRANSPORT))
 
 
-def is_closed(transactor: Transactor) -> None:
-    client_log = ClientLog(transactor._on_loss)
+def is_closed(notes: Notes) -> None:
+    client_log = ClientLog(notes.on_loss)
     client_log.log(logging.INFO, "%s [%s] %s", "GETPID", "pod#producer-1", "retrying")
-    assert transactor._cut is None
+    assert notes.cut is None
     client_log.log(logging.INFO, "%s [%s] %s", "FAIL", "pod#producer-1", "connection closed by peer")
 
 
@@ -121,9 +149,9 @@ def test_a_client_that_never_returns_is_left_behind(cut: Cut | None) -> None:
     transactor.clients, transactor.cut = [], cut
     transactor._seconds = 60.0 if cut else 1.0
 
-    assert not transactor.transact([WRITE], []).is_committed
+    assert not transactor.transact([WORK], []).is_committed
     assert len(transactor.clients) == 2
-    assert transactor.transact([WRITE], []).is_committed
+    assert transactor.transact([WORK], []).is_committed
     transactor.clients[0].may_return.set()
 
 
@@ -138,33 +166,27 @@ def test_a_client_that_never_returns_is_left_behind(cut: Cut | None) -> None:
 )
 def test_a_write_alone_is_to_blame_only_for_what_a_record_can_cause(code: int, *, is_blamed: bool) -> None:
     transactor = Failing(lane(guarantee="ExactlyOnce"), "pod", Nobody(), logger=SILENT)
-    transactor.error = KafkaError(code)
-    outcome = transactor.transact([WRITE], [])
+    transactor.error = KafkaException(KafkaError(code))
+    outcome = transactor.transact([WORK], [])
 
     assert not outcome.is_committed
     assert list(outcome.failed) == ([0] if is_blamed else [])
 
 
-class Slow(Failing):
-    """No transaction is over in time."""
-
-    def _transact(self, *_: object) -> None:
-        self._check(deadline=0.0)
-
-
 def test_a_write_alone_that_brokers_take_for_ever_to_accept_waits_for_its_next_try() -> None:
     """Else it would be tried first again and again, and everything else of the replica would wait."""
-    transactor = Slow(lane(guarantee="ExactlyOnce"), "pod", Nobody(), logger=SILENT)
+    transactor = Failing(lane(guarantee="ExactlyOnce"), "pod", Nobody(), logger=SILENT)
+    transactor.error = TookTooLong("it took more than 10 s")
 
-    assert list(transactor.transact([WRITE], []).failed) == [0]
-    assert not transactor.transact([WRITE, WRITE], []).failed
+    assert list(transactor.transact([WORK], []).failed) == [0]
+    assert not transactor.transact([WORK, WORK], []).failed
 
 
 class Ended(Client):
     """A producer of a coordinator that forgets a marker: the group holds the positions until the next one."""
 
     def __init__(self, group: Undecided) -> None:
-        super().__init__(None)
+        super().__init__()
         self.may_return.set()
         self._group = group
 
@@ -210,9 +232,9 @@ class Forgotten(Transactor):
     group: Undecided
     epochs = 0
 
-    def begin_epoch(self) -> None:
+    def _next_epoch(self) -> Epoch:
         self.epochs += 1
-        self._producer = Ended(self.group)
+        return Epoch(Ended(self.group))
 
 
 def forgotten(group: Undecided) -> Forgotten:
@@ -225,7 +247,7 @@ def forgotten(group: Undecided) -> Forgotten:
 def test_a_commit_of_which_the_group_was_not_told_is_made_again() -> None:
     group = Undecided()
     transactor = forgotten(group)
-    outcome = transactor.transact([WRITE], [Position(TASKS, 1, 6, "")])
+    outcome = transactor.transact([WORK], [Position(TASKS, 1, 6, "")])
 
     assert outcome.is_committed
     assert set(outcome.settled) == {0}
@@ -239,7 +261,7 @@ def test_what_others_have_by_now_is_neither_waited_for_nor_committed_again() -> 
     group.is_ours = False
     transactor = forgotten(group)
 
-    assert not transactor.transact([WRITE], [Position(TASKS, 1, 6, "")]).is_committed
+    assert not transactor.transact([WORK], [Position(TASKS, 1, 6, "")]).is_committed
     assert not group.found
 
 
@@ -248,9 +270,9 @@ def test_positions_whose_commit_was_never_asked_for_are_not_committed_by_the_nex
     group = Undecided()
     transactor = forgotten(group)
     group.pending = {TASKS: TopicPartition(*TASKS, 6, "")}
-    transactor._producer = Ended(group)
+    transactor.begin_epoch()
 
     transactor._end_again([Position(TASKS, 1, 6, "")], [])
 
     assert not group.found
-    assert transactor.epochs == 1  # which aborts it
+    assert transactor.epochs == 2  # the second aborts it

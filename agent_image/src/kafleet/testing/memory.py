@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from kafleet.dispatching import Dispatcher
     from kafleet.ports import Settlements, WriteFailed
     from kafleet.records import Headers, Outgoing
-    from kafleet.transactors import Write
 
     Fault = Callable[[Outgoing], WriteFailed | None]
 
@@ -208,19 +207,31 @@ class MemoryTransactor:
     def __init__(self, source: MemorySource) -> None:
         self._source = source
         self._log = source.log
+        self._written: list[Sequence[Outgoing]] = []  # into the transaction that has begun
+
+    def opened(self) -> Callable[[Sequence[Outgoing]], None]:
+        """Return what writes into the transaction that has begun."""
+        return self._written.append
+
+    def serve(self) -> int:
+        """Return how many records are on their way: they are there at once."""
+        return 0
 
     async def begin_epoch(self) -> None:
-        """Return at once: nobody else has the id."""
+        """Forget what was written: nobody else has the id."""
+        self._written.clear()
 
-    async def transact(self, writes: Sequence[Write], positions: Sequence[Position]) -> Outcome:
+    async def transact(self, works: Sequence[Item], positions: Sequence[Position]) -> Outcome:
         await self._log.is_reachable.wait()
+        written = [*self._written, *(work.outgoing or () for work in works[len(self._written) :])]
+        self._written.clear()
         if not self._source.owns(positions):
             return Outcome(is_committed=False)
-        for outgoing in (each for write in writes for each in write.outgoing):
+        for outgoing in (each for outgoings in written for each in outgoings):
             self._log.append(outgoing.topic, outgoing.key, outgoing.value, outgoing.headers)
         self._source.commit_now(positions)
         await asyncio.sleep(self._source.seconds)
-        return Outcome(is_committed=True, settled=range(len(writes)))
+        return Outcome(is_committed=True, settled=range(len(works)))
 
     def stop(self) -> None:
         """Do nothing: who waits for a transaction is cancelled."""
