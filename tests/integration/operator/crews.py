@@ -51,13 +51,18 @@ class Agents:
 
     def start(self, name: str) -> Worker:
         """Start a process that reads the lane file which the operator made, and wait until it works."""
+        worker = self.launch(name)
+        worker.await_ready()
+        return worker
+
+    def launch(self, name: str) -> Worker:
+        """Start such a process and do not wait: it may end before it works."""
         config_map = self._namespace.expect("ConfigMap", f"{NAME}-workers")
         lane = json.loads(config_map["data"]["lane.json"])
         lane["agent"]["codePath"], lane["http"]["port"] = str(self._folder), 0
         worker = Worker(name, lane, self._folder)
         worker.start()
         self._workers.append(worker)
-        worker.await_ready()
         return worker
 
     def stop(self) -> None:

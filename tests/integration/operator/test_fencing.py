@@ -109,8 +109,11 @@ def await_looks(operator: Operator, count: int) -> None:
 def test_the_transaction_of_an_agent_whose_pod_is_gone_is_ended(
     operator: Operator, agents: Agents, log: Log
 ) -> None:
-    """Also of one that works on, as after a deletion by force, whenever it is seen in mid-transaction."""
-    worker = agents.start("gone")
+    """Also of one that works on, as after a deletion by force, whenever it is seen in mid-transaction.
+
+    That may be its very first, which commits where its partitions begin: then it never works.
+    """
+    worker = agents.launch("gone")
     note = f"end the transaction '{agents.group}/gone': its pod is gone"
 
     def is_ended() -> bool:
