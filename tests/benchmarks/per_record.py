@@ -30,7 +30,8 @@ from unit.agent.samples import lane
 from kafleet import Agent
 from kafleet.attempts import Attempts
 from kafleet.dispatching import Dispatcher
-from kafleet.envelopes import emitted_headers, emitted_id, envelope_of
+from kafleet.emissions import utc_now
+from kafleet.envelopes import emitted_headers, emitted_id, envelope_of, shared_headers
 from kafleet.fetching import _record
 from kafleet.loading import handlers_of
 from kafleet.metrics import Metrics
@@ -170,7 +171,7 @@ def attempts() -> Attempts:
 
 
 async def nothing(record: Record, _number: int) -> Verdict:
-    return Finished((Outgoing("results", record.key, record.value, ()),))
+    return Finished((Outgoing("results", record.key, record.value, []),))
 
 
 def values(  # noqa: C901 - a list of small functions
@@ -180,6 +181,7 @@ def values(  # noqa: C901 - a list of small functions
     handler = handlers_of(agent).by_type[None]
     envelopes = [envelope_of(record) for record in records]
     result = Answer(number=1, text="x" * 165)
+    shared = shared_headers(LANE.group, "Answer", "application/json", utc_now())
 
     def read() -> None:
         for message in messages:
@@ -199,15 +201,7 @@ def values(  # noqa: C901 - a list of small functions
 
     def emit() -> None:
         for envelope in envelopes:
-            emitted_headers(
-                envelope,
-                identity=emitted_id(LANE.group, envelope.id, 0),
-                source=LANE.group,
-                kind="Answer",
-                key=b"key-1",
-                content_type="application/json",
-                time=b"2026-11-23T12:30:00.123456Z",
-            )
+            emitted_headers(envelope, shared, emitted_id(LANE.group, envelope.id, 0), b"key-1", None)
 
     return {
         "message to record": read,

@@ -55,7 +55,8 @@ class Attempts:
         self._hop_limit = lane.delivery.hop_limit
         self._seconds = lane.delivery.task_timeout_seconds
         self._lanes = frozenset(lane.sends)
-        self._handlers = handlers
+        self._by_type = {**handlers.by_type, None: handlers.handler_for(None)}
+        self._other = handlers.by_type.get(None)  # takes all other types
         self._pool = pool
         self._logger = logger
         self._now = now
@@ -67,7 +68,9 @@ class Attempts:
         envelope: Envelope | None = None
         try:
             envelope = envelope_of(record)
-            handler = self._handler_for(envelope)
+            handler = self._by_type.get(envelope.type, self._other)
+            if handler is None or envelope.hops > self._hop_limit or envelope.deadline is not None:
+                handler = self._checked(handler, envelope)
             task = handler.decode(record.value)
             emitted: list[object] = []
             arguments: tuple[object, ...] = (task,)
@@ -101,13 +104,12 @@ class Attempts:
         self._note(verdict, record, envelope, number)
         return verdict
 
-    def _handler_for(self, envelope: Envelope) -> Handler:
-        """Return who takes the record; raises _NotTried where nobody may."""
+    def _checked(self, handler: Handler | None, envelope: Envelope) -> Handler:
+        """Raise _NotTried where nobody may see the record."""
         if envelope.hops > self._hop_limit:
             raise _NotTried("HopLimit", f"{envelope.hops} hops, the limit is {self._hop_limit}")
-        if envelope.deadline is not None and self._is_late(envelope):
+        if self._is_late(envelope):
             raise _NotTried("DeadlineExceeded", _deadline_text(envelope))
-        handler = self._handlers.handler_for(envelope.type)
         if handler is None:
             raise _NotTried("UnknownType", f"no handler for type {envelope.type!r}")
         return handler

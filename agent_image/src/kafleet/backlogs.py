@@ -180,9 +180,9 @@ class Item:
         "attempt",
         "dead_reason",
         "fault",
-        "has_key",
         "has_slot",
         "is_in_flight",
+        "key",
         "lot",
         "next_of_key",
         "outgoing",
@@ -207,7 +207,7 @@ class Item:
         self.dead_reason: str | None = None  # why `outgoing` is its dead letter
         self.is_in_flight = False
         self.has_slot = False
-        self.has_key = True  # the next one of its key waits for it
+        self.key: bytes | None = None  # if the next one of its key waits for it
         self.task: Task[None] | None = None  # of its attempt; else it never waited, or is being written
         self.started_at = 0.0
         self.ready_since = 0.0
@@ -235,31 +235,33 @@ class Backlog:
 
     def add(self, item: Item, now: float) -> None:
         """Put a record at the end of its key's queue; it is ready at once if nothing is before it."""
-        lot = item.lot
+        lot, size = item.lot, item.size
         lot.items[item] = None
-        lot.size += item.size
+        lot.size += size
         self.count += 1
-        self.size += item.size
-        key = item.record.key if self._is_ordered else None
-        if key is not None:
-            before = self._last.get(key)
-            self._last[key] = item
-            if before is not None:
+        self.size += size
+        if self._is_ordered and (key := item.record.key) is not None:
+            item.key = key
+            last = self._last
+            if (before := last.get(key)) is not None:
                 before.next_of_key = item
                 item.previous_of_key = before
+                last[key] = item
                 return
+            last[key] = item
         self.make_ready(item, now)
 
     def make_ready(self, item: Item, now: float) -> None:
         """Let the first record of a key be taken, for the first time or again."""
         item.ready_since = now
         lot = item.lot
-        if not lot.ready:
+        ready = lot.ready
+        if not ready:
             self._turns.append(lot)
         if lot.suspects.deaths and lot.suspects.awaits(item.record.offset):
-            lot.ready.appendleft(item)  # others would wait for it, few at a time
+            ready.appendleft(item)  # others would wait for it, few at a time
         else:
-            lot.ready.append(item)
+            ready.append(item)
 
     @property
     def has_ready(self) -> bool:
@@ -271,16 +273,17 @@ class Backlog:
         turns = self._turns
         while turns:
             lot = turns.popleft()
-            if not lot.suspects.is_lifted:
+            ready, suspects = lot.ready, lot.suspects
+            if not suspects.is_lifted:
                 if not self._is_room_for_suspect(lot):
                     self._held_back[lot] = None
                     continue
-                self.suspects.setdefault(lot, set()).add(lot.ready[0])
-            item = lot.ready.popleft()
-            if lot.ready:
+                self.suspects.setdefault(lot, set()).add(ready[0])
+            item = ready.popleft()
+            if ready:
                 turns.append(lot)
-            if lot.suspects.deaths:
-                lot.suspects.give_out(item.record.offset)
+            if suspects.deaths:
+                suspects.give_out(item.record.offset)
             return item
         return None
 
@@ -299,18 +302,17 @@ class Backlog:
 
     def remove(self, item: Item, now: float) -> None:
         """Forget a record that is not waiting in `ready`; the next one of its key becomes ready."""
-        lot = item.lot
+        lot, size = item.lot, item.size
         del lot.items[item]
-        lot.size -= item.size
+        lot.size -= size
         self.count -= 1
-        self.size -= item.size
-        if item.has_key:
+        self.size -= size
+        if item.key is not None:
             self.free_key(item, now)
 
     def free_key(self, item: Item, now: float) -> None:
         """Let the next record of a key go, though the first one is not settled."""
-        item.has_key = False
-        key = item.record.key if self._is_ordered else None
+        key, item.key = item.key, None
         if key is None:
             return
         before, after = item.previous_of_key, item.next_of_key

@@ -59,19 +59,20 @@ class Deliveries:
         Else the seconds until the next one.
         """
         number = item.attempt
+        delay = None
         if isinstance(verdict, Finished):
             item.outgoing = verdict.outgoing
             item.fault = None
-            delay, outcome = None, "finished"
+            self._metrics.attempts.add(seconds)
         else:
-            delay, outcome = self._delay_after(item, verdict), type(verdict).__name__.lower()
-        self._metrics.attempts.add(outcome, seconds)
+            delay = self._delay_after(item, verdict)
+            self._metrics.attempts.add(seconds, type(verdict).__name__.lower())
         if self._is_talkative:
             self._logger.debug(
                 "attempt ended",
                 **item.record.names,
                 attempt=number,
-                outcome=outcome,
+                outcome=type(verdict).__name__.lower(),
                 seconds=round(seconds, 3),
                 retry_seconds=delay,
             )

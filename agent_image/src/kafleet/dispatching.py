@@ -119,13 +119,17 @@ class Dispatcher:
         """Take records that were read; those of partitions that are gone or going are ignored."""
         consumed = skipped = 0
         now = self._loop.time()
+        partition, lot = None, None
         for record in records:
-            lot = self.lots.get(record.partition)
+            if record.partition is not partition:  # they come in runs
+                partition = record.partition
+                lot = self.lots.get(partition)
             if lot is None or lot.is_leaving or self.is_stopping:
                 continue
-            if record.offset < lot.offsets.next_offset:
-                lot = self._begin_again(lot, record.offset)
-            if lot.fetch(record.offset):
+            offset = record.offset
+            if offset < lot.offsets.next_offset:
+                lot = self._begin_again(lot, offset)
+            if lot.fetch(offset):
                 self._backlog.add(Item(record, lot), now)
                 consumed += 1
             else:
@@ -261,7 +265,8 @@ class Dispatcher:
     def _next(self) -> Item | None:
         """Give out the next record that is to be tried; those before it whose outputs wait are written."""
         while self._may_start() and (item := self._backlog.take()) is not None:
-            item.is_in_flight = item.has_slot = True
+            item.is_in_flight = True
+            item.has_slot = True
             item.lot.in_flight += 1
             self.in_flight += 1
             self.slots += 1
@@ -301,8 +306,7 @@ class Dispatcher:
         self.slots -= item.has_slot
         item.has_slot = False
         if item.lot.is_exact:  # transactions take long, but keep the order
-            if item.has_key:
-                self._backlog.free_key(item, self._loop.time())
+            self._backlog.free_key(item, self._loop.time())
             if self._backlog.suspects:
                 self._backlog.give_back(item)
 
@@ -317,8 +321,10 @@ class Dispatcher:
     def _land(self, item: Item) -> None:
         """Note that a record is not in flight any more."""
         lot = item.lot
-        self.slots -= item.has_slot
-        item.is_in_flight = item.has_slot = False
+        if item.has_slot:
+            self.slots -= 1
+            item.has_slot = False
+        item.is_in_flight = False
         lot.in_flight -= 1
         self.in_flight -= 1
         if self._backlog.suspects:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kafleet.agents import Result, Send
-from kafleet.envelopes import emitted_headers, emitted_id, stamp
+from kafleet.envelopes import emitted_headers, emitted_id, shared_headers
 from kafleet.payloads import encoded, kind_of
 from kafleet.records import Outgoing
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kafleet.envelopes import Envelope
     from kafleet.lanes import Lane
-    from kafleet.records import Record
+    from kafleet.records import Headers, Record
 
 _DEFAULT_SEND_TYPE = "task"
 
@@ -34,8 +34,8 @@ class Emissions:
         self._output = lane.output_topic
         self._now = now
         self._loop = asyncio.get_running_loop()
-        self._stamped_at = -1.0
-        self._stamp = b""
+        self._shared_at = -1.0
+        self._shared: dict[tuple[str | None, type], Headers] = {}  # by what was asked for, and the payload's
 
     def outgoing(self, record: Record, envelope: Envelope, emitted: Sequence[object]) -> tuple[Outgoing, ...]:
         """Return the records to write; None and results of None are nothing. Raises what has no JSON."""
@@ -50,40 +50,38 @@ class Emissions:
 
     def _outgoing(self, record: Record, envelope: Envelope, emission: object, position: int) -> Outgoing:
         identity = emitted_id(self._group, envelope.id, position)
-        topic, payload, key, kind, deadline = self._output, emission, None, None, None
+        topic, payload, key, kind, deadline = self._output, emission, record.key, None, None
         if isinstance(emission, Send):
             topic, payload, deadline = self._sends[emission.lane], emission.payload, envelope.deadline
             kind = emission.type or _DEFAULT_SEND_TYPE
             # An id spreads work; never the parent's key.
             key = identity.encode() if emission.key is None else _key_bytes(emission.key)
         elif isinstance(emission, Result):
-            payload, kind, key = emission.value, emission.type, _key_bytes(emission.key)
-        key = record.key if key is None else key
+            payload, kind = emission.value, emission.type
+            key = key if emission.key is None else _key_bytes(emission.key)
         value, content_type = encoded(payload)
-        headers = emitted_headers(
-            envelope,
-            identity=identity,
-            source=self._group,
-            kind=kind or kind_of(payload),
-            key=key,
-            content_type=content_type,
-            time=self._time(),
-            deadline=deadline,
-        )
-        return Outgoing(topic, key, value, headers)
+        shared = self._shared_headers(kind, payload, content_type)
+        headers = emitted_headers(envelope, shared, identity, key, deadline)
+        # Without a step through NamedTuple's own `__new__`, which is written in Python.
+        return tuple.__new__(Outgoing, (topic, key, value, headers))
 
-    def _time(self) -> bytes:
-        """Return ce_time, made anew when the event loop's clock has moved."""
+    def _shared_headers(self, kind: str | None, payload: object, content_type: str) -> Headers:
+        """Return the headers that outputs have in common until the event loop's clock moves."""
         now = self._loop.time()
-        if now != self._stamped_at:
-            self._stamped_at = now
-            self._stamp = stamp(self._now())
-        return self._stamp
+        if now != self._shared_at:
+            self._shared_at = now
+            self._shared.clear()
+        known = kind, type(payload)
+        shared = self._shared.get(known)
+        if shared is None:
+            shared = shared_headers(self._group, kind or kind_of(payload), content_type, self._now())
+            self._shared[known] = shared
+        return shared
 
 
 def _is_nothing(emission: object) -> bool:
     return emission is None or (isinstance(emission, Result) and emission.value is None)
 
 
-def _key_bytes(key: str | bytes | None) -> bytes | None:
+def _key_bytes(key: str | bytes) -> bytes:
     return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key

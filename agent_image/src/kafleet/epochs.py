@@ -239,7 +239,7 @@ class ProducerEpoch:
                 partial(self._notes.on_delivery, index),
                 None,
                 0,
-                list(outgoing.headers),
+                outgoing.headers,
             )
         except KafkaException as error:
             self._notes.note(index, error.args[0], outgoing.topic)

@@ -146,7 +146,7 @@ class Fetcher:
 
 def _record(message: Message, partition: Partition) -> Record:
     try:
-        headers = tuple(message.headers() or ())
+        headers = message.headers() or ()
     except (SystemError, UnicodeDecodeError):  # a header's name that is not UTF-8 (the binding raises either)
         headers = None
     # Without a step through NamedTuple's own `__new__`, which is written in Python.

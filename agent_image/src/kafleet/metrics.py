@@ -140,21 +140,24 @@ class Attempts(Collector):
     """Counts each attempt in plain numbers: the library's own counters cost more than many a handler."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._ended = dict.fromkeys(OUTCOMES, 0)
+        self._unfinished = dict.fromkeys(OUTCOMES[1:], 0)
         self._in_bucket = [0] * (len(_SECONDS) + 1)
         self._sum_seconds = 0.0
         registry.register(self)
 
-    def add(self, outcome: str, seconds: float) -> None:
-        self._ended[outcome] += 1
-        self._in_bucket[bisect_left(_SECONDS, seconds)] += 1
+    def add(self, seconds: float, outcome: str = OUTCOMES[0]) -> None:
+        self._in_bucket[0 if seconds <= _SECONDS[0] else bisect_left(_SECONDS, seconds)] += 1
         self._sum_seconds += seconds
+        if outcome != OUTCOMES[0]:
+            self._unfinished[outcome] += 1
 
     def collect(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(
             "kafleet_attempts", "Attempts ended, by what came of them", labels=["outcome"]
         )
-        for outcome, count in self._ended.items():
+        unfinished = self._unfinished
+        finished = sum(self._in_bucket) - sum(unfinished.values())
+        for outcome, count in {OUTCOMES[0]: finished, **unfinished}.items():
             ended.add_metric([outcome], count)
         yield ended
         bounds = [*map(floatToGoString, _SECONDS), "+Inf"]

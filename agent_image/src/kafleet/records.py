@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-Headers = tuple[tuple[str, bytes | None], ...]
+Header = tuple[str, bytes | None]
+Headers = Sequence[Header]
 
 
 class Partition(NamedTuple):
@@ -26,11 +28,12 @@ class Record(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes it keeps in memory, roughly."""
+        """Bytes of its key, its value and its headers' values."""
         _, _, key, value, headers, _ = self
         size = (len(key) if key else 0) + (len(value) if value else 0)
-        for name, content in headers or ():
-            size += len(name) + len(content) if content else len(name)
+        for _, content in headers or ():
+            if content:
+                size += len(content)
         return size
 
     @property
@@ -51,7 +54,7 @@ class Outgoing(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Headers
+    headers: list[Header]  # as the client wants them
 
 
 def text_of(raw: bytes | None) -> str | None:

@@ -60,8 +60,9 @@ class Runners:
     async def run(self, runner: _Runner) -> None:
         """Make attempts until there is nothing to take, or it is somebody else's turn."""
         clean = copy_context()
+        clock = self._loop.time
         try:
-            now = self._loop.time()
+            now = clock()
             ends = now + TURN_SECONDS
             for _ in range(TURN_ATTEMPTS):
                 item = self._take()
@@ -80,7 +81,7 @@ class Runners:
                         self._awake += 1
                         del self.waiting[runner.task]
                         item.task = None
-                now = self._loop.time()
+                now = clock()
                 if has_waited:
                     ends = now + TURN_SECONDS  # the others had theirs
                 try:  # at once where nothing was set; values that cannot be compared are others

@@ -179,7 +179,7 @@ class Tracing:
         )
         span.end()
         kept = (header for header in outgoing.headers if header[0] not in self._fields)
-        headers = (*kept, *self._context_of(span))
+        headers = [*kept, *self._context_of(span)]
         return Outgoing(outgoing.topic, outgoing.key, outgoing.value, headers)
 
     def _context_of(self, span: Span) -> Headers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Generic
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -39,8 +38,8 @@ _REFUSALS = frozenset(
 )
 
 
-class _Owed(tuple[Work, list[Work]]):
-    """A work, and where it is noted when nothing of it is owed any more: when nobody holds this.
+class _Owed(tuple[Work, "Outgoing", list[Work], "Callable[[Work, Outgoing, WriteFailed], None]"]):
+    """A work, an output of it, and where the work is noted when that is not owed any more: nobody holds this.
 
     The client holds what it may still call back, and calls back only where a write failed. So letting go of
     it without a call says that the write is acknowledged. A call for each would need an object that holds
@@ -49,9 +48,12 @@ class _Owed(tuple[Work, list[Work]]):
 
     __slots__ = ()
 
+    def __call__(self, error: KafkaError, _message: Message) -> None:
+        work, outgoing, _, note = self
+        note(work, outgoing, failure_of(error, outgoing.topic))
+
     def __del__(self) -> None:
-        work, answered = self
-        answered.append(work)
+        self[2].append(self[0])
 
 
 class Writer(Generic[Work]):
@@ -63,7 +65,8 @@ class Writer(Generic[Work]):
     def __init__(self, lane: Lane, client_id: str, *, fail: Callable[[str], None]) -> None:
         self._give_up = fail
         self._loop = asyncio.get_running_loop()
-        self._answered: list[Work] = []  # since the client was served
+        self._answered: list[Work] = []  # since the client was served, for each output once
+        self._open: dict[Work, int] = {}  # works of several outputs, and how many of them are not answered
         self._failures: dict[Work, list[tuple[Outgoing, WriteFailed]]] = {}  # of what is not answered yet
         self._seconds = _IDLE_SECONDS
         self._timer: asyncio.TimerHandle | None = None
@@ -79,7 +82,8 @@ class Writer(Generic[Work]):
 
     def write(self, work: Work, outgoing: Sequence[Outgoing]) -> None:
         """Write all that one record led to."""
-        owed = _Owed((work, self._answered))
+        if len(outgoing) > 1:
+            self._open[work] = len(outgoing)
         for each in outgoing:
             try:
                 # By position: keywords cost a third of a µs here.
@@ -88,10 +92,10 @@ class Writer(Generic[Work]):
                     each.value,
                     each.key,
                     -1,
-                    partial(self._fail, owed, each),
+                    _Owed((work, each, self._answered, self._note)),
                     None,
                     0,
-                    list(each.headers),
+                    each.headers,
                 )
             except KafkaException as error:
                 self._note(work, each, failure_of(error.args[0], each.topic))
@@ -129,14 +133,21 @@ class Writer(Generic[Work]):
         if self._answered:
             answered = self._answered.copy()
             self._answered.clear()
-            self._take(answered)
-
-    def _fail(self, owed: _Owed[Work], outgoing: Outgoing, error: KafkaError, _message: Message) -> None:
-        self._note(owed[0], outgoing, failure_of(error, outgoing.topic))
+            self._take([work for work in answered if self._is_answered(work)] if self._open else answered)
 
     def _note(self, work: Work, outgoing: Outgoing, failure: WriteFailed) -> None:
         """Note what failed; told when all of the work is answered."""
         self._failures.setdefault(work, []).append((outgoing, failure))
+
+    def _is_answered(self, work: Work) -> bool:
+        """Note that one output of a work is answered; tells whether it was the last one."""
+        if work not in self._open:
+            return True
+        self._open[work] -= 1
+        if self._open[work]:
+            return False
+        del self._open[work]
+        return True
 
     def _take(self, answered: list[Work]) -> None:
         settled = [work for work in answered if work not in self._failures] if self._failures else answered

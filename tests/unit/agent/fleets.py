@@ -60,9 +60,9 @@ class Plan:
             case "saturated":
                 return Saturated(0.5)
         if self.outputs == 1:
-            return Finished((Outgoing("results", record.key, record.name.encode(), ()),))
+            return Finished((Outgoing("results", record.key, record.name.encode(), []),))
         keys = (str(number).encode() for number in range(self.outputs))
-        return Finished(tuple(Outgoing("results", key, record.name.encode(), ()) for key in keys))
+        return Finished(tuple(Outgoing("results", key, record.name.encode(), []) for key in keys))
 
 
 @dataclass(slots=True)

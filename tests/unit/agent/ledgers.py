@@ -98,7 +98,7 @@ class Source:
 
 async def echo(record: Record, _: int) -> Verdict:
     await asyncio.sleep(0.001)
-    return Finished((Outgoing("results", record.key, str(record.offset).encode(), ()),))
+    return Finished((Outgoing("results", record.key, str(record.offset).encode(), []),))
 
 
 class Exact:

@@ -32,7 +32,7 @@ class CheckedLog(Log):
         self.written: list[Outgoing] = []
 
     def append(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> Record:
-        self.written.append(Outgoing(topic, key, value, headers))
+        self.written.append(Outgoing(topic, key, value, list(headers)))
         return Record(Partition(topic, 0), len(self.written) - 1, key, value, headers)
 
     def commit(self, positions: Iterable[Position]) -> set[Partition]:

@@ -42,7 +42,7 @@ class Message:
     ("headers", "expected"),
     [
         (None, ()),
-        ([("a", b"\xff"), ("a", None)], (("a", b"\xff"), ("a", None))),
+        ([("a", b"\xff"), ("a", None)], [("a", b"\xff"), ("a", None)]),
         (SystemError("headers() returned a result with an exception set"), None),
     ],
 )

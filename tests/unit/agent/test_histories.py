@@ -148,7 +148,7 @@ class Histories(RuleBasedStateMachine):
             outputs = data.draw(st.integers(0, 2))
             if not outputs:
                 self.log.settled[call.record.partition].add(call.record.offset)
-            out = Outgoing("results", call.record.key, call.record.name.encode(), ())
+            out = Outgoing("results", call.record.key, call.record.name.encode(), [])
             call.ending.set_result(Finished((out,) * outputs))
         self.change()
 
@@ -350,7 +350,7 @@ class Histories(RuleBasedStateMachine):
             member.source.feed(member.dispatcher)
             for call in member.calls:
                 if not call.ending.done():
-                    out = Outgoing("results", call.record.key, call.record.name.encode(), ())
+                    out = Outgoing("results", call.record.key, call.record.name.encode(), [])
                     call.ending.set_result(Finished((out,)))
             self.change()
             if self.books.is_transactional:

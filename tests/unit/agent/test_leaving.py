@@ -312,7 +312,7 @@ def test_who_closes_a_partition_beside_a_transaction_commits_nothing_of_it_howev
         member.source.feed(member.dispatcher)
         await until(0.1)
         [call] = member.calls
-        call.ending.set_result(Finished((Outgoing("results", b"a", b"tasks/0/0", ()),)))
+        call.ending.set_result(Finished((Outgoing("results", b"a", b"tasks/0/0", []),)))
         await until(0.2)
         await member.begin_transaction()
         revoking = asyncio.create_task(member.dispatcher.revoke([P0]))

@@ -59,7 +59,7 @@ class Epoch(ProducerEpoch):
 
     def write_each(self, *values: bytes) -> None:
         for value in values:
-            self.write([Outgoing("results", None, value, ())])
+            self.write([Outgoing("results", None, value, [])])
 
 
 def test_what_the_client_has_no_room_for_is_written_in_order_when_it_has() -> None:

@@ -221,7 +221,7 @@ async def said_to(port: int, request: bytes) -> bytes:
 def test_the_four_paths_answer() -> None:
     async def story() -> dict[str, tuple[int, str]]:
         metrics = Metrics()
-        metrics.attempts.add("finished", 0.1)
+        metrics.attempts.add(0.1)
         server = Server(
             metrics.registry, ills=list, lacks=lambda: ["no broker"], status=lambda: {"version": 1}
         )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def written() -> Item:
     """Return a record whose handler has ended."""
     item = Item(record(5), Lot(TASKS, Assignment(1, 5), lane().delivery, now=0.0))
-    item.outgoing = (Outgoing("results", b"k", b"5", ()),)
+    item.outgoing = (Outgoing("results", b"k", b"5", []),)
     return item
 
 

@@ -83,7 +83,7 @@ def writing(settlements: Settlements, servers: str) -> Iterator[Writer[str]]:
 
 
 def outgoing(value: bytes, topic: str = "results") -> Outgoing:
-    return Outgoing(topic, b"key", value, (("ce_id", b"1"), ("none", None)))
+    return Outgoing(topic, b"key", value, [("ce_id", b"1"), ("none", None)])
 
 
 def test_an_error_that_nobody_has_thought_of_ends_the_process() -> None:
@@ -154,7 +154,7 @@ def test_of_a_work_only_what_failed_is_told(brokers: str) -> None:
 
 def test_what_the_client_cannot_even_take_is_not_settled(brokers: str) -> None:
     """Nothing makes such a record; but were there one, letting go of it must not settle its work."""
-    strange: Any = Outgoing("results", b"key", b"2", (("ce_hops", 1),))  # type: ignore[arg-type]
+    strange: Any = Outgoing("results", b"key", b"2", [("ce_hops", 1)])  # type: ignore[list-item]
 
     async def story() -> Settlements:
         settlements = Settlements()
@@ -187,7 +187,7 @@ def test_a_key_goes_to_the_partition_where_java_would_put_it(brokers: str) -> No
         settlements = Settlements()
         with writing(settlements, brokers) as writer:
             for key in hashes:
-                writer.write(key.decode(), [Outgoing("keyed", key, b"", ())])
+                writer.write(key.decode(), [Outgoing("keyed", key, b"", [])])
             await settlements.until(len(hashes))
 
     asyncio.run(story())
