@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from kafleet.verdicts import Verdict
 
 
+_COROUTINE = Form.COROUTINE  # to look it up in an enumeration costs as much as the call
+
+
 class Attempts:
     """Makes attempts for one lane. Blocking handlers run in `pool`; `now` tells the time, with a zone.
 
@@ -77,7 +80,7 @@ class Attempts:
             if handler.takes_context:
                 context = self._context(record, envelope, number)
                 arguments, emitted = (task, context), context.emitted
-            if handler.form is Form.COROUTINE:
+            if handler.form is _COROUTINE:
                 call = handler.function(*arguments)
                 try:
                     future = call.send(None)

@@ -185,6 +185,7 @@ class Item:
         "key",
         "lot",
         "next_of_key",
+        "offset",
         "outgoing",
         "previous_of_key",
         "ready_since",
@@ -199,8 +200,10 @@ class Item:
     def __init__(self, record: Record, lot: Lot) -> None:
         self.record = record
         self.lot = lot
+        # Once, as to look a field of a tuple up by its name costs several times as much as one of these.
+        self.offset = offset = record.offset
         self.size = record.size
-        self.attempt = 1 + lot.failed.get(record.offset, 0) if lot.failed else 1
+        self.attempt = 1 + lot.failed.get(offset, 0) if lot.failed else 1
         self.fault: Fault | None = None  # of the last attempt
         self.outgoing: tuple[Outgoing, ...] | None = None
         self.undelivered = 0  # times `outgoing` could not be written
@@ -217,8 +220,8 @@ class Item:
 
     def discount(self) -> None:
         """Take back an attempt that was counted beforehand and came to nothing."""
-        if self.lot.failed.get(self.record.offset) == self.attempt:
-            self.lot.fail(self.record.offset, self.attempt - 1)
+        if self.lot.failed.get(self.offset) == self.attempt:
+            self.lot.fail(self.offset, self.attempt - 1)
 
 
 class Backlog:
@@ -249,16 +252,19 @@ class Backlog:
                 last[key] = item
                 return
             last[key] = item
-        self.make_ready(item, now)
+        item.ready_since = now
+        if not lot.ready:
+            self._turns.append(lot)
+        lot.ready.append(item)
 
     def make_ready(self, item: Item, now: float) -> None:
-        """Let the first record of a key be taken, for the first time or again."""
+        """Let the first record of a key be taken, which was behind others or is to be tried again."""
         item.ready_since = now
         lot = item.lot
         ready = lot.ready
         if not ready:
             self._turns.append(lot)
-        if lot.suspects.deaths and lot.suspects.awaits(item.record.offset):
+        if lot.suspects.deaths and lot.suspects.awaits(item.offset):
             ready.appendleft(item)  # others would wait for it, few at a time
         else:
             ready.append(item)
@@ -283,7 +289,7 @@ class Backlog:
             if ready:
                 turns.append(lot)
             if suspects.deaths:
-                suspects.give_out(item.record.offset)
+                suspects.give_out(item.offset)
             return item
         return None
 
@@ -316,12 +322,13 @@ class Backlog:
         if key is None:
             return
         before, after = item.previous_of_key, item.next_of_key
+        if after is None and before is None:
+            del self._last[key]
+            return
         if after is not None:
             after.previous_of_key = before
         elif before is not None:
             self._last[key] = before
-        else:
-            del self._last[key]
         if before is not None:
             before.next_of_key = after
         elif after is not None:

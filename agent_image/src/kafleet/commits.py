@@ -54,7 +54,7 @@ def plan(lots: Iterable[Lot], works: Sequence[Item], now: float) -> tuple[list[I
     """Return which of these records may be settled at once, and what is to be committed with them."""
     settling: defaultdict[Lot, list[int]] = defaultdict(list)
     for item in works:
-        settling[item.lot].append(item.record.offset)
+        settling[item.lot].append(item.offset)
     positions = []
     fitting: dict[Lot, frozenset[int]] = {}
     is_room = True
@@ -69,4 +69,4 @@ def plan(lots: Iterable[Lot], works: Sequence[Item], now: float) -> tuple[list[I
             positions.append(position)
     if is_room and not settling:
         return list(works), positions
-    return [item for item in works if item.record.offset in fitting.get(item.lot, ())], positions
+    return [item for item in works if item.offset in fitting.get(item.lot, ())], positions

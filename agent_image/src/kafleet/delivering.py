@@ -50,6 +50,7 @@ class Deliveries:
         self._backoff = backoff
         self._throttle = throttle
         self._metrics = metrics
+        self._count = metrics.attempts.add
         self._logger = logger
         self._is_talkative = logger.is_enabled_for(logging.DEBUG)
 
@@ -63,10 +64,10 @@ class Deliveries:
         if isinstance(verdict, Finished):
             item.outgoing = verdict.outgoing
             item.fault = None
-            self._metrics.attempts.add(seconds)
+            self._count(seconds)
         else:
             delay = self._delay_after(item, verdict)
-            self._metrics.attempts.add(seconds, type(verdict).__name__.lower())
+            self._count(seconds, type(verdict).__name__.lower())
         if self._is_talkative:
             self._logger.debug(
                 "attempt ended",
@@ -86,7 +87,7 @@ class Deliveries:
                 self.bury(item, "AttemptsExhausted", fault, item.attempt)
             case Failed(fault):
                 item.fault = fault
-                item.lot.fail(item.record.offset, item.attempt)
+                item.lot.fail(item.offset, item.attempt)
                 item.attempt += 1
                 return self._backoff.seconds(item.attempt - 1)
             case Postponed(after):

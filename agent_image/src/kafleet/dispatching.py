@@ -209,7 +209,7 @@ class Dispatcher:
             if item.dead_reason is not None:
                 self._deliveries.note_dead(item, item.dead_reason)
             lot = item.lot
-            lot.settle(item.record.offset)
+            lot.settle(item.offset)
             self._land(item)
             self._backlog.remove(item, now)
         self._metrics.settled(settled, emitted)

@@ -48,11 +48,12 @@ class Envelope(NamedTuple):
 
 def envelope_of(record: Record) -> Envelope:
     """Read the headers, or raise InvalidEnvelope. A record without any is a task named by its position."""
-    if record.headers is None:
+    headers = record.headers
+    if headers is None:
         raise InvalidEnvelope("the headers cannot be read: a header's name is not UTF-8")
-    if not record.headers:
+    if not headers:
         return Envelope(id=record.name, type=None, correlation_id=record.name)
-    last = dict(record.headers)
+    last = headers if isinstance(headers, dict) else dict(headers)
     get = last.get
     content_type = _CONTENT_TYPES[get("content-type")]
     try:
@@ -99,13 +100,14 @@ def emitted_headers(
     cause: Envelope, shared: Headers, identity: str, key: bytes | None, deadline: datetime | None
 ) -> list[Header]:
     """Headers of a record that `cause` made a lane emit, beside those that are shared."""
+    cause_id, _, correlation_id, hops, _, tracing, _ = cause
     headers = [
         *shared,
         ("ce_id", identity.encode()),
-        ("ce_correlationid", cause.correlation_id.encode()),
-        ("ce_causationid", cause.id.encode()),
-        _hops_header(cause.hops + 1),
-        *cause.tracing,
+        ("ce_correlationid", correlation_id.encode()),
+        ("ce_causationid", cause_id.encode()),
+        _hops_header(hops + 1),
+        *tracing,
     ]
     if key is not None and (key.isascii() or _is_text(key)):
         headers.append(("ce_subject", key))
@@ -132,7 +134,7 @@ def dead_letter_headers(
     traceback = _short(fault.traceback, _TRACE_LIMIT)
     replaced = {name for name, _ in fault.tracing}
     return [
-        *(header for header in record.headers or () if header[0] not in replaced),
+        *(header for header in record.named_headers if header[0] not in replaced),
         *fault.tracing,
         ("kafka_dlt-original-topic", topic.encode()),
         ("kafka_dlt-original-partition", struct.pack(">i", number)),

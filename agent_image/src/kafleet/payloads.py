@@ -28,19 +28,22 @@ def decoder_for(annotation: object) -> Decoder:
     members = _members(annotation)
     wanted = [member for member in members if member is not types.NoneType]
     is_raw = len(wanted) == 1 and wanted[0] in (bytes, str)
-    decode = _raw_decoder(wanted[0], annotation) if is_raw else _json_decoder(annotation)
+    read = _raw_reader(wanted[0], annotation) if is_raw else _adapter(annotation).validator.validate_json
     takes_none = types.NoneType in members
 
-    def decode_any(value: bytes | None) -> object:
-        if value is not None:
-            return decode(value)
-        if takes_none:
-            return None
-        raise InvalidPayload(
-            "the record has no value (a tombstone), and the handler's annotation does not allow None"
-        )
+    def decode(value: bytes | None) -> object:
+        if value is None:
+            if takes_none:
+                return None
+            raise InvalidPayload(
+                "the record has no value (a tombstone), and the handler's annotation does not allow None"
+            )
+        try:
+            return read(value)
+        except ValidationError as error:
+            raise InvalidPayload(_faults(error)) from None
 
-    return decode_any
+    return decode
 
 
 def encoded(value: object) -> tuple[bytes, str]:
@@ -77,17 +80,13 @@ def _members(annotation: Any) -> list[object]:  # noqa: ANN401 - any type at all
             return [annotation]
 
 
-def _raw_decoder(kind: object, annotation: object) -> Callable[[bytes], object]:
-    """Decode `bytes` or `str`, and hold it against what the annotation asks for beyond that."""
+def _raw_reader(kind: object, annotation: object) -> Callable[[bytes], object]:
+    """Read `bytes` or `str`, and hold it against what the annotation asks for beyond that."""
     read: Callable[[bytes], object] = bytes if kind is bytes else _text
     if annotation in (kind, kind | None):  # type: ignore[operator]
         return read
     adapter = _adapter(annotation)
-    return _refusing(lambda value: adapter.validate_python(read(value)))
-
-
-def _json_decoder(annotation: object) -> Callable[[bytes], object]:
-    return _refusing(_adapter(annotation).validator.validate_json)
+    return lambda value: adapter.validate_python(read(value))
 
 
 def _adapter(annotation: Any) -> TypeAdapter[object]:  # noqa: ANN401 - any type at all
@@ -95,16 +94,6 @@ def _adapter(annotation: Any) -> TypeAdapter[object]:  # noqa: ANN401 - any type
         return TypeAdapter(annotation)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise TypeError(str(error).splitlines()[0]) from None
-
-
-def _refusing(validate: Callable[[bytes], object]) -> Callable[[bytes], object]:
-    def decode(value: bytes) -> object:
-        try:
-            return validate(value)
-        except ValidationError as error:
-            raise InvalidPayload(_faults(error)) from None
-
-    return decode
 
 
 def _faults(error: ValidationError) -> str:

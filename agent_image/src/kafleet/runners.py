@@ -99,6 +99,7 @@ class Runners:
                     break
         finally:
             self._awake -= 1
+            del runner.task  # which has the runner: a circle that only the collector would find
         self.wake()
 
     def wait(self, runner: _Runner, item: Item) -> None:

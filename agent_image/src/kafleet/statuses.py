@@ -83,7 +83,7 @@ class Statuses:
         return {
             "topic": item.record.partition.topic,
             "partition": item.record.partition.number,
-            "offset": item.record.offset,
+            "offset": item.offset,
             "key": text_of(item.record.key),
             "attempt": item.attempt,
             "error": "" if fault is None else f"{fault.kind}: {fault.message}"[:1000],

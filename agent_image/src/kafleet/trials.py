@@ -42,7 +42,7 @@ class Trials:
             died = Fault("ProcessDied", f"the process died {item.attempt - 1} times while it ran alone")
             return Refused("ProcessDied", died)
         last, self._last = self._last, item
-        change = item.lot.fail(item.record.offset, item.attempt)
+        change = item.lot.fail(item.offset, item.attempt)
         await self._commits.until(lambda: item.lot.is_acknowledged(change) and not _may_repeat(last, item))
         item.started_at = self._loop.time()
         return await self._attempt(item.record, item.attempt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from kafleet import Agent, Context
 from kafleet.backlogs import Item, Lot
 from kafleet.ports import Assignment
 from kafleet.records import Partition
-from kafleet.runners import TURN_ATTEMPTS, Runners
+from kafleet.runners import TURN_ATTEMPTS, Runners, _Runner
 from kafleet.testing import TestFleet
 from kafleet.verdicts import Finished, Verdict
 
@@ -121,6 +122,28 @@ def test_attempts_that_never_wait_share_a_task() -> None:
         assert len(set(work.tasks)) == 3
 
     run(story())
+
+
+@WAITS
+def test_runners_leave_nothing_for_the_collector(*, waits: bool) -> None:
+    """A task that holds what holds the task would stay until a collection, with all that it has seen."""
+
+    async def attempt(_number: int) -> None:
+        if waits:
+            await asyncio.sleep(1)
+
+    async def story() -> None:
+        work = Work(3 * TURN_ATTEMPTS, attempt)
+        await work.all_done()
+        work.tasks.clear()
+        assert not [found for found in gc.get_objects() if isinstance(found, _Runner)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(story())
+    finally:
+        gc.enable()
 
 
 def test_others_have_their_turn_while_attempts_never_wait() -> None:
