@@ -53,7 +53,7 @@ def envelope_of(record: Record) -> Envelope:
         raise InvalidEnvelope("the headers cannot be read: a header's name is not UTF-8")
     if not headers:
         return Envelope(id=record.name, type=None, correlation_id=record.name)
-    last = headers if isinstance(headers, dict) else dict(headers)
+    last = dict(headers)
     get = last.get
     content_type = _CONTENT_TYPES[get("content-type")]
     try:
@@ -134,7 +134,7 @@ def dead_letter_headers(
     traceback = _short(fault.traceback, _TRACE_LIMIT)
     replaced = {name for name, _ in fault.tracing}
     return [
-        *(header for header in record.named_headers if header[0] not in replaced),
+        *(header for header in record.headers or () if header[0] not in replaced),
         *fault.tracing,
         ("kafka_dlt-original-topic", topic.encode()),
         ("kafka_dlt-original-partition", struct.pack(">i", number)),

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
-    from kafleet.records import Headers
-
 _LEARN_SECONDS = 1.0
 _END_REACHED = KafkaError._PARTITION_EOF  # noqa: SLF001 - librdkafka's own codes have no other name
 SETTINGS: Mapping[str, object] = {
@@ -147,15 +145,10 @@ class Fetcher:
 
 
 def _record(message: Message, partition: Partition) -> Record:
-    headers: dict[str, bytes | None] | Headers | None
     try:
-        headers = listed = message.headers() or ()
+        headers = message.headers() or ()
     except (SystemError, UnicodeDecodeError):  # a header's name that is not UTF-8 (the binding raises either)
         headers = None
-    else:
-        # At once: while they are in the processor's cache this costs a third; and it is less to be kept.
-        if listed and len(named := dict(listed)) == len(listed):
-            headers = named
     # Without a step through NamedTuple's own `__new__`, which is written in Python.
     return tuple.__new__(
         Record,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 Header = tuple[str, bytes | None]
@@ -17,16 +17,13 @@ class Partition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record as it was read; `timestamp_ms` is since the epoch.
-
-    `headers` are by name, or in order where names repeat; None cannot be read.
-    """
+    """A record as it was read; `headers` None cannot be read, `timestamp_ms` is since the epoch."""
 
     partition: Partition
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: dict[str, bytes | None] | Headers | None = ()
+    headers: Headers | None = ()
     timestamp_ms: int = 0
 
     @property
@@ -34,18 +31,10 @@ class Record(NamedTuple):
         """Bytes of its key, its value and its headers' values."""
         _, _, key, value, headers, _ = self
         size = (len(key) if key else 0) + (len(value) if value else 0)
-        contents = (
-            headers.values() if isinstance(headers, dict) else [content for _, content in headers or ()]
-        )
-        for content in contents:
+        for _, content in headers or ():
             if content:
                 size += len(content)
         return size
-
-    @property
-    def named_headers(self) -> Collection[Header]:
-        """All headers that can be read, with their names."""
-        return self.headers.items() if isinstance(self.headers, dict) else self.headers or ()
 
     @property
     def name(self) -> str:

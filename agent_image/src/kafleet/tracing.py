@@ -88,7 +88,7 @@ class Tracing:
         """Try the record for the `number`-th time, counted from 1; its sender's span is the parent."""
         carrier = {
             name: value.decode(errors="replace")
-            for name, value in record.named_headers
+            for name, value in record.headers or ()
             if name in self._fields and value is not None
         }
         with (
