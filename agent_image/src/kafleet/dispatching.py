@@ -224,7 +224,7 @@ class Dispatcher:
 
     def plan(self, works: Sequence[Item]) -> tuple[list[Item], list[Position]]:
         """Return which of these records may be settled at once, and what is to be committed with them."""
-        planned = plan(self.lots.values(), [each for each in works if self.awaits(each)], self._loop.time())
+        planned = plan(self.lots.values(), [each for each in works if each.is_in_flight], self._loop.time())
         self._shares.balance()  # the maps were measured just now
         return planned
 

@@ -96,6 +96,7 @@ class ProducerEpoch:
         self._seconds = seconds
         self._is_stopping = is_stopping
         self._notes = Notes()
+        self._on_delivery = self._notes.on_delivery
         self._producer = self._client(settings)
         self._producer.init_transactions(_INIT_SECONDS)
         self.begin()
@@ -236,7 +237,7 @@ class ProducerEpoch:
                 outgoing.value,
                 outgoing.key,
                 -1,
-                partial(self._notes.on_delivery, index),
+                partial(self._on_delivery, index),
                 None,
                 0,
                 outgoing.headers,

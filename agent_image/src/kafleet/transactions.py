@@ -82,6 +82,7 @@ class Transactions:
         self._asked: list[_Asked] = []  # for a commit of positions
         self._is_wanted = asyncio.Event()
         self._is_written = asyncio.Event()
+        self._is_noted = False  # in both: to set what is set costs as much as much else here
         self._is_asked = asyncio.Event()
         self._lock = asyncio.Lock()
         self._largest = _LARGEST  # records whose outputs are in one transaction
@@ -94,12 +95,15 @@ class Transactions:
     def write(self, work: Item, outgoing: Sequence[Outgoing]) -> None:
         """Write all that one record led to, into the transaction that has begun or with the next one."""
         self._waiting[work] = None
-        self._failed.discard(work)
+        if self._failed:
+            self._failed.discard(work)
         if self._put is not None and self._written < self._largest:
             self._written += 1
             self._put(outgoing)
-        self._is_written.set()
-        self._is_wanted.set()
+        if not self._is_noted:
+            self._is_noted = True
+            self._is_written.set()
+            self._is_wanted.set()
 
     async def commit(self, _positions: Sequence[Position]) -> Collection[Partition]:
         """Commit, in the next transaction, the positions as they are by then; returns whose they were."""
@@ -149,6 +153,7 @@ class Transactions:
         asked, self._asked = self._asked, []
         self._is_asked.clear()
         self._is_written.clear()
+        self._is_noted = False
         for gone in [work for work in self._failed if work.lot.is_closed]:
             self._failed.discard(gone)
             del self._waiting[gone]
@@ -156,8 +161,9 @@ class Transactions:
         works, planned = self._settlements.plan(batch)
         positions = [*planned, *(position for each in asked for position in each.beginnings)]
         await self._abandon_unless(works, batch)
-        for given_up in [work for work in batch if not self._settlements.awaits(work)]:
-            del self._waiting[given_up]
+        if len(works) < len(batch):
+            for given_up in [work for work in batch if not self._settlements.awaits(work)]:
+                del self._waiting[given_up]
         committed: Collection[Partition] = ()
         if positions:
             self._put, self._written = None, 0
@@ -168,6 +174,7 @@ class Transactions:
                 self._open()
         if not self._waiting and not self._asked:
             self._is_wanted.clear()
+            self._is_noted = False
         for each in asked:
             if not each.answer.done():
                 each.answer.set_result(committed)
@@ -220,7 +227,7 @@ class Transactions:
         self._metrics.transacted(is_committed=outcome.is_committed)
         settled = [works[index] for index in sorted(outcome.settled)]
         for work in settled:
-            del self._waiting[work]
+            self._waiting.pop(work, None)  # it may have been given up meanwhile
         self._settlements.settled(settled)
         if outcome.is_committed:
             self._settlements.committed(positions)
