@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from unit.agent.ledgers import Exact, Ledger, expected
+from unit.agent.producers import Epoch, Idle
 from unit.agent.samples import record
 from virtual import run, until
 
-from kafleet.epochs import GivenUp, ProducerEpoch
+from kafleet.epochs import GivenUp
 from kafleet.ports import Assignment
 from kafleet.records import Outgoing, Partition
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Client:
+class Client(Idle):
     """A producer that answers each write as it is told to, and keeps what it took."""
 
     def __init__(self, answers: Sequence[Exception | None] = ()) -> None:
@@ -27,45 +28,26 @@ class Client:
         self.took: list[object] = []
         self.fatal: KafkaException | None = None
 
-    def __len__(self) -> int:
-        return 0
-
-    def init_transactions(self, _: float) -> None: ...
-
-    def begin_transaction(self) -> None: ...
-
     def poll(self, _: float) -> None:
         if self.fatal is not None:
             raise self.fatal
 
-    def flush(self, _: float) -> None: ...
-
-    def produce(self, _topic: str, value: bytes, *_: object) -> None:
+    def produce(self, *given: object) -> None:
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
-        self.took.append(value)
+        self.took.append(given[1])
 
 
-class Epoch(ProducerEpoch):
-    """An epoch of that client."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        super().__init__({}, seconds=10.0, is_stopping=lambda: False)
-
-    def _client(self, _: object) -> Client:
-        return self.client
-
-    def write_each(self, *values: bytes) -> None:
-        for value in values:
-            self.write([Outgoing("results", None, value, [])])
+def write_each(epoch: Epoch[Client], *values: bytes) -> None:
+    for value in values:
+        epoch.write([Outgoing("results", None, value, [])])
 
 
 def test_what_the_client_has_no_room_for_is_written_in_order_when_it_has() -> None:
     client = Client([None, BufferError()])
     epoch = Epoch(client)
-    epoch.write_each(b"1", b"2", b"3")
+    write_each(epoch, b"1", b"2", b"3")
 
     assert client.took == [b"1"]
     epoch.flush()
@@ -77,7 +59,7 @@ def test_what_the_client_has_no_room_for_is_written_in_order_when_it_has() -> No
 )
 def test_what_the_client_does_not_take_fails_the_transaction_and_is_named(error: Exception) -> None:
     epoch = Epoch(Client([None, error]))
-    epoch.write_each(b"1", b"2", b"3")
+    write_each(epoch, b"1", b"2", b"3")
 
     with pytest.raises(GivenUp):
         epoch.flush()
@@ -87,7 +69,7 @@ def test_what_the_client_does_not_take_fails_the_transaction_and_is_named(error:
 def test_what_is_fatal_is_told_by_the_end_of_the_transaction() -> None:
     client = Client()
     epoch = Epoch(client)
-    epoch.write_each(b"1")
+    write_each(epoch, b"1")
     client.fatal = KafkaException(KafkaError(KafkaError._FATAL))
     epoch.serve()
     client.fatal = None
@@ -99,7 +81,7 @@ def test_what_is_fatal_is_told_by_the_end_of_the_transaction() -> None:
 def test_a_connection_that_was_lost_before_the_first_record_does_no_harm() -> None:
     epoch = Epoch(Client())
     epoch._notes.on_loss()
-    epoch.write_each(b"1")
+    write_each(epoch, b"1")
     epoch.flush()
 
     epoch._notes.on_loss()

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from unit.agent.fleets import SILENT
+from unit.agent.producers import Epoch, Idle
 from unit.agent.samples import TASKS, lane, record
 
 from kafleet.backlogs import Item, Lot
 from kafleet.clientlogs import ClientLog
-from kafleet.epochs import Notes, ProducerEpoch
 from kafleet.ports import Assignment, Position
 from kafleet.records import Outgoing, Partition
 from kafleet.transactors import Transactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from kafleet.epochs import Notes, ProducerEpoch
 
     Cut = Callable[[Notes], None]
 
@@ -53,18 +55,13 @@ class Nobody:
         """Do nothing."""
 
 
-class Client:
+class Client(Idle):
     """A producer; the sending of positions does not return before it `may_return`."""
 
     def __init__(self) -> None:
         self.may_return = Event()
         self.cut: Callable[[], None] | None = None
         self._is_sending = False
-
-    def __len__(self) -> int:
-        return 0
-
-    def init_transactions(self, _: float) -> None: ...
 
     def poll(self, _: float) -> None:
         if self.cut is not None and self._is_sending:
@@ -74,32 +71,13 @@ class Client:
         self._is_sending = True
         self.may_return.wait()
 
-    def begin_transaction(self) -> None: ...
-
-    def produce(self, *_: object, **__: object) -> None: ...
-
-    def flush(self, _: float) -> None: ...
-
-    def commit_transaction(self, _: float) -> None: ...
-
-
-class Epoch(ProducerEpoch):
-    """An epoch of a client that is no producer."""
-
-    def __init__(self, client: Client, seconds: float = 10.0) -> None:
-        self.client = client
-        super().__init__({}, seconds=seconds, is_stopping=lambda: False)
-
-    def _client(self, _: object) -> Client:
-        return self.client
-
 
 class Failing(Transactor):
     """Every transaction ends with the error; epochs are there for the asking."""
 
     error: Exception
 
-    def _next_epoch(self) -> Epoch:
+    def _next_epoch(self) -> Epoch[Client]:
         return Epoch(Client())
 
     def _transact(self, *_: object) -> None:
@@ -121,7 +99,7 @@ class WithClients(Transactor):
     clients: list[Client]
     cut: Cut | None
 
-    def _next_epoch(self) -> Epoch:
+    def _next_epoch(self) -> Epoch[Client]:
         client = Client()
         if self.clients:
             client.may_return.set()
@@ -176,7 +154,7 @@ def test_a_write_alone_is_to_blame_only_for_what_a_record_can_cause(code: int, *
 class Slow(Failing):
     """No transaction is over in time."""
 
-    def _next_epoch(self) -> Epoch:
+    def _next_epoch(self) -> Epoch[Client]:
         return Epoch(Client(), seconds=0.0)
 
     def _transact(self, *arguments: Any) -> None:  # noqa: ANN401 - as the other's
@@ -243,7 +221,7 @@ class Forgotten(Transactor):
     group: Undecided
     epochs = 0
 
-    def _next_epoch(self) -> Epoch:
+    def _next_epoch(self) -> Epoch[Client]:
         self.epochs += 1
         return Epoch(Ended(self.group))
 
